@@ -1,0 +1,87 @@
+"""Recipes: named lists of stages with their settings. Data only; a campaign freezes a copy when it is made.
+
+Importing this module does not import torch. The stage kinds are the keys of `rounds.stages.RUNNERS`; the settings of
+a `train` stage are fields of `ml.spec.TrainSpec`, laid over the recipe's `train`.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One step of a round.
+
+    kind: prepare, train, predict, select, evaluate, acquire or annotate (distil and gate will follow).
+    settings, by kind:
+      train     any field of TrainSpec that differs from the recipe's `train`; `pseudo`: true trains on all pseudo-labels
+                of this round so far
+      predict   `on`: "pool" (every unlabelled training image) or "rest" (those without a pseudo-label in this round);
+                `stability`: true scores the agreement of the model's checkpoints
+      select    `share`: how much of the latest predictions to accept, by reliability where it is scored (1.0 = all)
+    """
+
+    kind: str
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a round does, in order, and with what settings."""
+
+    summary: str
+    train: dict[str, Any]
+    stages: tuple[StagePlan, ...]
+    predict: dict[str, Any] = field(default_factory=dict)
+
+
+_TAIL = (
+    StagePlan("evaluate", "evaluate"),
+    StagePlan("acquire", "choose what to ask"),
+    StagePlan("annotate", "annotate"),
+)
+_TRAIN = {"network": {"name": "unet", "channels": 1, "width": 16}, "steps": 2000, "batch": 8, "crop": 200}
+
+RECIPES: dict[str, Recipe] = {
+    "supervised": Recipe(
+        summary="Train on the labels alone; the baseline every other recipe has to beat.",
+        train=_TRAIN,
+        stages=(
+            StagePlan("prepare", "prepare"),
+            StagePlan("train", "train on labels"),
+            StagePlan("predict", "predict the pool", {"on": "pool"}),
+            *_TAIL,
+        ),
+    ),
+    "ppl": Recipe(
+        summary="Perturbed progressive learning: the reliable half of the pool first, then the rest (Wu et al., 2023).",
+        train=_TRAIN,
+        stages=(
+            StagePlan("prepare", "prepare"),
+            StagePlan("train", "train on labels"),
+            StagePlan("predict", "predict the pool", {"on": "pool", "stability": True}),
+            StagePlan("select", "select the reliable half", {"share": 0.5}),
+            StagePlan("train", "train with the reliable half", {"pseudo": True, "step": "label_efficient_cutmix"}),
+            StagePlan("predict", "predict the rest again", {"on": "rest"}),
+            StagePlan("select", "take the rest", {"share": 1.0}),
+            StagePlan("train", "train with all pseudo-labels", {"pseudo": True, "step": "label_efficient_cutmix"}),
+            StagePlan("predict", "predict the pool for people", {"on": "pool"}),
+            *_TAIL,
+        ),
+    ),
+}
+
+
+def frozen_copy(name: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The recipe as JSON-ready data, with `overrides` laid over its `train` settings.
+
+    Raises:
+        KeyError: the name is unknown; the message lists the known ones.
+    """
+    if name not in RECIPES:
+        raise KeyError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    recipe = asdict(RECIPES[name])
+    recipe["train"] |= overrides or {}
+    recipe["stages"] = list(recipe["stages"])
+    return recipe

@@ -1,0 +1,219 @@
+"""What `ml` is told and what it answers: frozen dataclasses <-> JSON. The whole boundary between platform and training.
+
+A verb reads `DIR/spec.json` and leaves its outputs and `DIR/result.json` beside it. Progress goes to stdout, one JSON
+object a line (`Progress`). Importing this module does not import torch.
+
+Paths are absolute, or relative to the folder of the spec. A mask path may point into a shard: `.../masks.zip/17.png`.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+IGNORE = 255  # pixels that count neither in a loss nor in a metric
+
+
+class SpecError(ValueError):
+    """A spec that cannot be run; the message says what was expected, what came and what to do."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, and its index mask where there is one."""
+
+    id: str
+    image: str  # 8-bit PNG, grey or RGB
+    mask: str | None = None  # index mask, uint8 (H, W): 0 = background, 255 = ignore
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Which network, and how large."""
+
+    name: str = "unet"  # key of ml.networks.NETWORKS
+    channels: int = 1  # of the input: 1 = grey, 3 = RGB
+    width: int = 16  # channels of the first level, doubled at each of four poolings
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A training on labelled and pseudo-labelled samples, with a fixed schedule: the last weights are the result."""
+
+    classes: tuple[str, ...]  # defect classes; index i + 1 in the masks
+    labelled: tuple[Sample, ...]
+    pseudo: tuple[Sample, ...] = ()
+    # Ids of validation and test images: meeting one among the samples above stops the training.
+    held_out: tuple[str, ...] = ()
+    network: NetworkSpec = NetworkSpec()
+    step: str = "supervised"  # key of ml.steps.STEPS
+    steps: int = 1000  # optimiser steps in all
+    batch: int = 8  # images a step; with pseudo-labels half of them labelled, half pseudo-labelled
+    crop: int = 200  # pixels; smaller images are padded with ignore
+    learning_rate: float = 0.01
+    weight_decay: float = 1e-4
+    optimiser: str = "sgd"  # key of ml.train.OPTIMISERS
+    seed: int = 0
+    threads: int = 0  # processor threads; 0 = all cores
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves in result.json."""
+
+    checkpoint: str  # file name of the final weights
+    checkpoints: tuple[str, ...]  # at thirds of the schedule, the final weights last (PPL stage 1)
+    parameters: int
+    steps: int
+    image_passes: int  # images through forward + backward
+    seconds: float
+    device: str  # for example "cpu bf16", "cuda bf16"
+    loss: float  # mean over the last tenth of the steps
+    curve: tuple[tuple[int, float], ...]  # (step, smoothed loss), at most 200 points
+
+
+@dataclass(frozen=True)
+class PredictSpec:
+    """Masks and scores of samples by the last of the checkpoints; the earlier ones only measure stability."""
+
+    classes: tuple[str, ...]
+    checkpoints: tuple[str, ...]  # earliest first; the last one makes the masks
+    samples: tuple[Sample, ...]
+    batch: int = 16
+    flip: bool = False  # average over the image and its mirror images (test-time augmentation)
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """Scores of one predicted image, each in [0, 1] and up = more of what the name says."""
+
+    id: str
+    member: str  # name of the palette PNG inside masks.zip
+    uncertainty: float  # mean entropy / ln K of the most uncertain twentieth of the pixels
+    confidence: float  # PPL: mean over pixels of (1 - entropy / ln K) * max p
+    stability: float | None  # PPL: mean mIoU of earlier checkpoints with the last; None with one checkpoint
+    reliability: float | None  # stability * confidence
+    class_pixels: tuple[int, ...]  # predicted pixels per class, background first
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What a prediction leaves: masks.zip (palette PNGs, one per sample) beside it, scores in the order of the samples."""
+
+    masks: str
+    scores: tuple[Score, ...]
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class EvaluateSpec:
+    """Confusion counts of checkpoints on samples with truth."""
+
+    classes: tuple[str, ...]
+    checkpoints: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    batch: int = 16
+    flip: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Read from one confusion matrix summed over all samples (ml.metrics)."""
+
+    checkpoint: str
+    confusion: tuple[tuple[int, ...], ...]  # K x K, rows = truth, background first
+    iou: tuple[float | None, ...]  # per class; None = absent from truth and prediction
+    miou: float  # mean of the present ones, background included
+    miou_foreground: float | None  # the same without background
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """One entry per checkpoint; `confusions.npz` beside it holds the counts per image: (images, K, K) int64 each."""
+
+    figures: tuple[Figures, ...]
+    images: int
+    per_image: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line on stdout, at most two a second."""
+
+    step: int
+    steps: int
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    eta_seconds: float | None = None
+    note: str = ""
+    curve: tuple[tuple[int, float], ...] = field(default=())
+
+
+Spec = TypeVar("Spec")
+
+
+def to_json(value: Any) -> str:
+    """A dataclass of this module as indented JSON."""
+    return json.dumps(dataclasses.asdict(value), indent=1)
+
+
+def from_json(kind: type[Spec], text: str) -> Spec:
+    """A dataclass of this module from JSON; unknown, missing and ill-typed fields raise SpecError."""
+    return _build(kind, json.loads(text), kind.__name__)
+
+
+def read(kind: type[Spec], folder: Path, name: str = "spec.json") -> Spec:
+    """The spec (or result) that a folder holds."""
+    return from_json(kind, (folder / name).read_text())
+
+
+def write(value: Any, folder: Path, name: str) -> None:
+    """Write `value` as JSON into a folder, whole or not at all."""
+    temporary = folder / f".{name}.tmp"
+    temporary.write_text(to_json(value))
+    temporary.replace(folder / name)
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if get_origin(kind) is tuple:
+        return _build_tuple(kind, value, where)
+    options = get_args(kind) or (kind,)  # str | None
+    if type(None) in options and value is None:
+        return None
+    (plain,) = (option for option in options if option is not type(None))
+    if plain is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
+        raise SpecError(f"{where}: expected {plain.__name__}, got {value!r}")
+    return value
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise SpecError(f"{where}: expected an object, got {value!r}")
+    hints = get_type_hints(kind)
+    if unknown := sorted(set(value) - set(hints)):
+        raise SpecError(f"{where}: unknown fields {', '.join(unknown)}; known: {', '.join(hints)}")
+    required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
+    if missing := sorted(required - set(value)):
+        raise SpecError(f"{where}: missing fields {', '.join(missing)}")
+    return kind(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _build_tuple(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise SpecError(f"{where}: expected a list, got {value!r}")
+    inner = get_args(kind)
+    if inner[-1] is Ellipsis:
+        return tuple(_build(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(inner) != len(value):
+        raise SpecError(f"{where}: expected {len(inner)} items, got {len(value)}")
+    return tuple(_build(one, item, f"{where}[{i}]") for i, (one, item) in enumerate(zip(inner, value, strict=True)))
