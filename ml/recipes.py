@@ -14,7 +14,7 @@ class StagePlan:
 
     kind: prepare, train, predict, select, evaluate, acquire or annotate (distil and gate will follow).
     settings, by kind:
-      train     any field of TrainSpec that differs from the recipe's `train`; `pseudo`: true trains on all pseudo-labels
+      train     fields of TrainSpec that differ from the recipe's `train`; `pseudo`: true trains on all pseudo-labels
                 of this round so far
       predict   `on`: "pool" (every unlabelled training image) or "rest" (those without a pseudo-label in this round);
                 `stability`: true scores the agreement of the model's checkpoints

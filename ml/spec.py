@@ -100,7 +100,7 @@ class Score:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction leaves: masks.zip (palette PNGs, one per sample) beside it, scores in the order of the samples."""
+    """What a prediction leaves: masks.zip (one palette PNG a sample) beside it, scores in the order of the samples."""
 
     masks: str
     scores: tuple[Score, ...]
@@ -165,7 +165,8 @@ def to_json(value: Any) -> str:
 
 def from_json(kind: type[Spec], text: str) -> Spec:
     """A dataclass of this module from JSON; unknown, missing and ill-typed fields raise SpecError."""
-    return _build(kind, json.loads(text), kind.__name__)
+    built: Spec = _build(kind, json.loads(text), kind.__name__)
+    return built
 
 
 def read(kind: type[Spec], folder: Path, name: str = "spec.json") -> Spec:

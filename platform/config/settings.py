@@ -7,7 +7,6 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config import environment
-from config.environment import ROOT
 
 ENV, STATE_DIR = environment.load()
 SOCKET_DIR = environment.socket_dir(STATE_DIR)
@@ -89,7 +88,7 @@ DATABASE_URL = (
 )
 EMBEDDED_DATABASE = DATABASE_URL.endswith(f"host={SOCKET_DIR}")
 LABEL_STUDIO_DATABASE_URL = ENV.text("BURNISH_LABEL_STUDIO_DATABASE_URL", f"postgres:///label_studio?host={SOCKET_DIR}")
-DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}  # type: ignore[no-untyped-call]
 if EMBEDDED_DATABASE:
     DATABASES["default"] = {
         "ENGINE": "django.db.backends.postgresql",
@@ -130,7 +129,7 @@ X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_NUMBER_FILES = 2000  # the import form takes a selection of files; more come as a zip
 MAX_UPLOAD_BYTES = 4 * 1024**3
 
-# --- Celery: the queue is a doorbell, the database is the truth ---------------------------------------------------------
+# --- Celery: the queue is a doorbell, the database is the truth -------------------------------------------------------
 BROKER_URL = ENV.text("BURNISH_BROKER_URL", f"redis+socket://{SOCKET_DIR}/valkey.sock")
 EMBEDDED_BROKER = BROKER_URL.endswith(f"{SOCKET_DIR}/valkey.sock")
 CELERY_BROKER_URL = BROKER_URL
@@ -159,5 +158,5 @@ UNFOLD = {
     "SITE_SUBHEADER": "defect segmentation you can trust",
     "SITE_URL": reverse_lazy("home"),
     "SITE_SYMBOL": "texture",
-    "STYLES": [lambda request: static("console/admin.css")],
+    "STYLES": [lambda _request: static("console/admin.css")],
 }

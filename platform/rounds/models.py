@@ -1,4 +1,4 @@
-"""What happens, and what it leaves: campaigns, rounds, stages, the journal; snapshots, models, predictions, acquisitions.
+"""What happens, and what it leaves: campaigns, rounds, stages and their journal; snapshots, models, predictions.
 
 Insert-only, but for a stage's status (`transitions.py` alone writes it), a campaign's triggers, the champion mark and
 the one promised blank on an Acquisition. Paths are relative to `settings.DATA_DIR`.
@@ -34,7 +34,7 @@ class Campaign(models.Model):
     max_rounds = models.PositiveSmallIntegerField(default=5, help_text="Training rounds; round 0 does not count.")
     enough_share = models.FloatField(
         default=1.0, validators=[MinValueValidator(0.05), MaxValueValidator(1.0)],
-        help_text="A round stops waiting for people when this share of its batch is answered (later answers count too).",
+        help_text="A round stops waiting for people when this share of its batch is answered; later answers count too.",
     )  # fmt: skip
     enough_hours = models.PositiveIntegerField(
         null=True, blank=True, help_text="... or when this many hours have passed with at least one answer."

@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                 ('first_batch', models.PositiveIntegerField(help_text='Labels asked for in round 0, at random over scenes.')),
                 ('batch', models.PositiveIntegerField(help_text='Labels asked for in each later round.')),
                 ('max_rounds', models.PositiveSmallIntegerField(default=5, help_text='Training rounds; round 0 does not count.')),
-                ('enough_share', models.FloatField(default=1.0, help_text='A round stops waiting for people when this share of its batch is answered (later answers count too).', validators=[django.core.validators.MinValueValidator(0.05), django.core.validators.MaxValueValidator(1.0)])),
+                ('enough_share', models.FloatField(default=1.0, help_text='A round stops waiting for people when this share of its batch is answered; later answers count too.', validators=[django.core.validators.MinValueValidator(0.05), django.core.validators.MaxValueValidator(1.0)])),
                 ('enough_hours', models.PositiveIntegerField(blank=True, help_text='... or when this many hours have passed with at least one answer.', null=True)),
                 ('label_trigger', models.PositiveIntegerField(blank=True, help_text='Open the next round after this many new labels.', null=True)),
                 ('clock', models.CharField(blank=True, help_text="Crontab, for example '0 2 * * *': every night at two.", max_length=60)),
