@@ -1,0 +1,193 @@
+"""`manage.py demo`: the whole loop on generated surfaces, through the real Label Studio. The stack is up already."""
+
+import sys
+import time
+import webbrowser
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.urls import reverse
+
+from catalog.importing import run_import, start_import
+from catalog.models import DefectClass, Import, Project
+from labelling.outbox import remote_counts
+from ml.synthetic import CLASSES, generate
+from rounds import report
+from rounds import tasks as rounds_tasks
+from rounds.campaigns import create_campaign
+from rounds.models import Campaign, Stage, Status
+from rounds.schedule import next_step
+
+PROJECT = "Demo surfaces"
+IMAGES, SIZE, SEED = 360, 128, 0
+# A U-Net of 0.49 M parameters; the schedule is sized so that a second run takes under four minutes on two cores.
+TRAINING = {
+    "network": {"name": "unet", "channels": 1, "width": 8},
+    "crop": 128,
+    "steps": 240,
+    "batch": 8,
+}
+FIRST_BATCH, BATCH, ROUNDS = 24, 12, 2
+PATIENCE_SECONDS = 30 * 60  # a demo that takes longer hangs somewhere: say where and stop
+
+
+class Command(BaseCommand):
+    help = "Generate surfaces, run round 0 and two rounds of PPL with a scripted annotator, and leave the pages open."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Check the outcome, stop everything and exit.")
+
+    def handle(self, *, once: bool, **options: Any) -> None:
+        try:
+            campaign = self.run_campaign()
+            self.summarise(campaign)
+            if once:
+                check(campaign)
+                self.stdout.write(self.style.SUCCESS("All stages done, counts equal Label Studio's, better model."))
+            else:
+                self.leave_open(campaign)
+        except KeyboardInterrupt:
+            self.stdout.write("\nStopping.")
+        finally:
+            call_command("down")
+
+    def run_campaign(self) -> Campaign:
+        """Import the surfaces, create a campaign and follow it to its end."""
+        project = self.import_surfaces()
+        campaign = create_campaign(
+            project,
+            name=f"Demo {project.campaigns.count() + 1}",
+            recipe_name="ppl",
+            overrides=TRAINING,
+            seed=SEED,
+            budget=FIRST_BATCH + BATCH * (ROUNDS - 1),
+            first_batch=FIRST_BATCH,
+            batch=BATCH,
+            max_rounds=ROUNDS,
+            scripted=True,
+            label_trigger=BATCH,
+        )
+        self.stdout.write(f"\n{campaign.name}: {settings.PUBLIC_URL}{reverse('campaign', args=[campaign.pk])}")
+        rounds_tasks.advance.delay(campaign.pk)
+        self.follow(campaign)
+        return campaign
+
+    def import_surfaces(self) -> Project:
+        folder = settings.STATE_DIR / "demo" / f"surfaces-{IMAGES}-{SIZE}-{SEED}"
+        if not (folder / "classes.json").is_file():
+            self.stdout.write(f"Generating {IMAGES} surfaces of {SIZE} x {SIZE} pixels")
+            generate(folder, images=IMAGES, size=SIZE, seed=SEED)
+        project, made = Project.objects.get_or_create(
+            name=PROJECT, defaults={"benchmark": True, "description": "Generated brushed metal; every mask is known."}
+        )
+        if made:
+            DefectClass.objects.bulk_create(
+                DefectClass(project=project, index=index, name=one.name, colour=one.colour, guide=one.guide)
+                for index, one in enumerate(CLASSES, start=1)
+            )
+        self.import_folder(project, folder)
+        return project
+
+    def import_folder(self, project: Project, folder: Path) -> None:
+        self.stdout.write("Importing them")
+        one = start_import(project, str(folder))
+        run_import(one.pk)
+        one.refresh_from_db()
+        if one.status != Import.Status.DONE:
+            raise CommandError(f"The import ended as {one.status}: {one.error}")
+        self.stdout.write(f"  {one.imported} imported, {one.already_there} already there")
+
+    def follow(self, campaign: Campaign) -> None:
+        """Show progress until the campaign is closed.
+
+        Raises:
+            CommandError: a stage failed, or nothing came to an end in time.
+        """
+        shown = ""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            campaign.refresh_from_db()
+            failed = Stage.objects.filter(round__campaign=campaign, status=Status.FAILED).first()
+            if failed:
+                raise CommandError(f"{failed} failed: {failed.error}\n{failed.log_tail}")
+            if campaign.closed_at:
+                self.show("", end="\n")
+                return
+            line = progress_line(campaign)
+            if line.partition("|")[0] != shown.partition("|")[0] and shown:
+                self.show(shown.replace("|", " "), end="\n")
+            self.show(line.replace("|", " "))
+            shown = line
+            connection.close()  # no connection is held open while sleeping: PostgreSQL may restart
+            time.sleep(0.5)
+        raise CommandError(f"Not finished after {PATIENCE_SECONDS // 60} minutes: {next_step(campaign)}")
+
+    def show(self, line: str, *, end: str = "") -> None:
+        """On a terminal one line that is drawn over; in a log only lines that are complete."""
+        if sys.stdout.isatty():
+            self.stdout.write(f"\r\033[K  {line}", ending=end)
+            self.stdout.flush()
+        elif end and line:
+            self.stdout.write(f"  {line}")
+
+    def summarise(self, campaign: Campaign) -> None:
+        """A short table: labels, mIoU after each training, pseudo-labels, what went back to people."""
+        figures = report.campaign_figures(campaign)
+        images = figures["images"]
+        self.stdout.write(
+            f"\n{images.get('train', 0)} training images, {figures['labels']} of them labelled by the script; "
+            f"mIoU over all {images.get('test', 0)} test images together, background included:"
+        )
+        for one in figures["rounds"]:
+            for model in one["models"]:
+                self.stdout.write(
+                    f"  round {one['number']}  {model['stage']:<28} {100 * model['miou'].get('test', 0):5.1f} %"
+                    f"   {model['parameters'] / 1e6:.2f} M parameters, {model['seconds']:.0f} s"
+                )
+            sent = ", ".join(f"{count} {purpose}" for purpose, count in one["asked"].items()) or "none"
+            self.stdout.write(
+                f"  round {one['number']}: {one['labels']} labels and {one['pseudo_labels']} pseudo-labels trained on; "
+                f"sent to people: {sent}, answered: {one['answered']}"
+            )
+
+    def leave_open(self, campaign: Campaign) -> None:
+        address = f"{settings.PUBLIC_URL}{reverse('campaign', args=[campaign.pk])}"
+        self.stdout.write(
+            f"\nBurnish       {settings.PUBLIC_URL}\nLabel Studio  {settings.LABEL_STUDIO_PUBLIC_URL}\n"
+            f"login         {settings.ADMIN_EMAIL}  {settings.ADMIN_PASSWORD}  (in both)\n\nCtrl-C stops everything."
+        )
+        webbrowser.open(address)
+        while True:
+            time.sleep(3600)
+
+
+def progress_line(campaign: Campaign) -> str:
+    """What happens now: the step in words, then, after a bar, how far it is."""
+    stage = Stage.objects.filter(round__campaign=campaign, status=Status.RUNNING).select_related("round").first()
+    if stage is None:
+        return next_step(campaign)
+    step, steps = stage.progress.get("step", 0), stage.progress.get("steps", 0)
+    percent = f"{100 * step // steps} %" if steps else ""
+    return f"round {stage.round.number}: {stage.name}|{percent}"
+
+
+def check(campaign: Campaign) -> None:
+    """The promise of `make demo ONCE=1`.
+
+    Raises:
+        CommandError: a stage is not done, Label Studio's counts differ from ours, or the last model is not better.
+    """
+    if not report.all_stages_done(campaign):
+        raise CommandError("Expected every stage done; see the campaign's page.")
+    ours, theirs = remote_counts(campaign)
+    if ours != theirs:
+        raise CommandError(f"Label Studio's counts differ: ours {ours}, its {theirs}.")
+    trained = [one["models"] for one in report.campaign_figures(campaign)["rounds"] if one["models"]]
+    first, last = trained[0][0]["miou"]["test"], trained[-1][-1]["miou"]["test"]
+    if last <= first:
+        raise CommandError(f"The last model ({last:.3f} mIoU) does not beat the first, supervised one ({first:.3f}).")
