@@ -1,0 +1,78 @@
+"""Our own folder: `images/`, `masks/` (index masks of the same names), `classes.json`, and maybe `splits.json`.
+
+`classes.json`: `[{"name": "scratch", "colour": "#e6194b"}, ...]` in the order of the indices 1, 2, ...; or the names
+alone. Without it the caller has to name the classes. `splits.json`: `{"train": ["images/0001.png", ...], "val": [...],
+"test": [...]}`, images by their paths relative to the folder; an image in none is divided at import.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from annotation.formats.layout import BadSource, Layout, read_json
+from annotation.masks import COLOURS, ClassInfo
+
+SPLITS = ("train", "val", "test")
+
+
+def recognise(root: Path) -> Layout | None:
+    """The canonical folder at `root`, if it is one."""
+    if not (root / "images").is_dir() or not ((root / "masks").is_dir() or (root / "classes.json").is_file()):
+        return None
+    classes, splits = root / "classes.json", root / "splits.json"
+    return Layout(
+        name="canonical",
+        root=root,
+        folders=(("images", "masks"),),
+        classes=read_classes(classes) if classes.is_file() else (),
+        splits=read_splits(splits) if splits.is_file() else {},
+    )
+
+
+def read_classes(path: Path) -> tuple[ClassInfo, ...]:
+    """The classes that a `classes.json` lists.
+
+    Raises:
+        BadSource: It has another form, or a name comes twice.
+    """
+    entries = read_json(path)
+    if not isinstance(entries, list) or not entries:
+        raise BadSource(f'{path.name}: expected a list such as [{{"name": "scratch", "colour": "#e6194b"}}].')
+    classes = tuple(_class(entry, COLOURS[i % len(COLOURS)], path.name) for i, entry in enumerate(entries))
+    if len({one.name for one in classes}) < len(classes):
+        raise BadSource(f"{path.name}: a class name comes twice. Every index needs a name of its own.")
+    return classes
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """Image name -> train, val or test. The key `labelled` (subsets of train) is passed over: it is for benchmarks.
+
+    Raises:
+        BadSource: It has another form, or an image stands in two splits.
+    """
+    lists = read_json(path)
+    if not isinstance(lists, dict) or not set(lists) <= {*SPLITS, "labelled"}:
+        raise BadSource(f'{path.name}: expected {{"train": [...], "val": [...], "test": [...]}} with image paths.')
+    splits: dict[str, str] = {}
+    for split in SPLITS:
+        for name in _names(lists.get(split, []), f"{path.name}: {split}"):
+            if splits.setdefault(name, split) != split:
+                raise BadSource(f"{path.name}: {name} stands in {splits[name]} and in {split}. Keep it in one.")
+    return splits
+
+
+def _class(entry: Any, colour: str, where: str) -> ClassInfo:
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
+        raise BadSource(f"{where}: expected a class with a name, got {entry!r}.")
+    colour = entry.get("colour", colour)
+    if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+        raise BadSource(f"{where}: class {entry['name']}: expected a colour #rrggbb, got {colour!r}.")
+    return ClassInfo(entry["name"].strip(), colour)
+
+
+def _names(value: Any, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise BadSource(f"{where}: expected a list of image paths.")
+    return value
