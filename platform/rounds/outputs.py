@@ -1,0 +1,49 @@
+"""The folder of an attempt, `stages/<stage>/attempt-<n>/`, and the rows of what is left in it."""
+
+from pathlib import Path
+from typing import Any
+
+from catalog import files
+from ml import spec
+from rounds import transitions
+from rounds.ml_process import run_ml
+from rounds.models import Stage, StageFile
+
+
+def path_of(stage: Stage, name: str = "") -> str:
+    """Where a file of this attempt lies, relative to DATA_DIR."""
+    return "/".join(part for part in ("stages", str(stage.pk), f"attempt-{stage.attempt}", name) if part)
+
+
+def folder_for(stage: Stage, part: str = "") -> Path:
+    """The folder of this attempt, or a part of it; made where it is missing."""
+    folder = files.absolute(path_of(stage, part))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def compute(stage: Stage, verb: str, told: Any, part: str = "") -> Path:
+    """Run a verb of `ml` on a spec, with heartbeats; the folder that now holds its result.
+
+    Raises:
+        MlFailed: it ended without a result.
+        StaleClaim: the attempt is no longer ours; the process is gone.
+    """
+    folder = folder_for(stage, part)
+    spec.write(told, folder, "spec.json")
+    transitions.beat(stage, {"note": "starting"})
+    run_ml(verb, folder, beat=lambda progress: transitions.beat(stage, progress or None))
+    transitions.beat(stage)
+    return folder
+
+
+def left_behind(stage: Stage) -> list[StageFile]:
+    """A row, not yet saved, for every file of this attempt."""
+    root = folder_for(stage)
+    return [
+        StageFile(
+            stage=stage, name=str(path.relative_to(root)), path=path_of(stage, str(path.relative_to(root))),
+            sha256=files.sha256_of(path), size=path.stat().st_size,
+        )
+        for path in sorted(root.rglob("*")) if path.is_file()
+    ]  # fmt: skip

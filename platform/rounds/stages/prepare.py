@@ -1,0 +1,80 @@
+"""Look before leaping: are there labels to train on, do they show defects, do the splits keep their scenes apart?"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from django.db.models import Count, Q
+
+from annotation.masks import read_index_mask
+from catalog import files
+from catalog.models import Label, Project, Split
+from rounds import campaigns, transitions
+from rounds.models import Campaign, Stage
+
+BEAT_EVERY = 200  # masks; reading one takes milliseconds
+
+
+class Unprepared(ValueError):
+    """A training would be pointless or dishonest; the message says what to do about it."""
+
+
+def run(stage: Stage) -> None:
+    """Leave counts in words; fail with what to do where a training makes no sense.
+
+    Raises:
+        Unprepared: no label, no defect on any label, or scenes that two splits share.
+    """
+    campaign = stage.round.campaign
+    _refuse_shared_scenes(campaign.project)
+    labels = list(campaign.labels().filter(image__split=Split.TRAIN).select_related("image"))
+    if not labels:
+        raise Unprepared("No training image has a label. Label some images first, or import masks with them.")
+    shown = _labels_per_class(stage, labels)
+    names = campaign.project.class_names()
+    if not any(shown[index] for index in range(1, len(names) + 1)):
+        raise Unprepared(
+            f"All {len(labels)} labels are empty: there is no defect to learn. Label images that show one."
+        )
+    result = _result(campaign, labels, {name: shown[index] for index, name in enumerate(names, start=1)})
+    transitions.finish(stage, lambda: None, result)
+
+
+def _refuse_shared_scenes(project: Project) -> None:
+    shared = (
+        project.scenes.annotate(splits=Count("images__split", filter=Q(images__kept_out=""), distinct=True))
+        .filter(splits__gt=1)
+        .values_list("pk", flat=True)
+    )
+    if shared:
+        raise Unprepared(
+            f"{len(shared)} scenes have images in more than one split (scene {shared[0]} is the first): scores would "
+            "flatter. Import the images again, so that each scene lies in one split."
+        )
+
+
+def _labels_per_class(stage: Stage, labels: list[Label]) -> Counter[int]:
+    """How many labels show each index."""
+    classes = stage.round.campaign.project.classes.count()
+    shown: Counter[int] = Counter()
+    for number, label in enumerate(labels):
+        if number % BEAT_EVERY == 0:
+            transitions.beat(stage, {"step": number, "steps": len(labels)})
+        size = (label.image.width, label.image.height)
+        shown.update(np.unique(read_index_mask(files.absolute(label.path), classes, size)).tolist())
+    return shown
+
+
+def _result(campaign: Campaign, labels: list[Label], shown: dict[str, int]) -> dict[str, Any]:
+    images = Counter(campaign.project.images.filter(kept_out="").values_list("split", flat=True))
+    kept_out = campaign.project.images.exclude(kept_out="").count()
+    notes = [f"No label shows {name!r} yet: no model can find it." for name, count in shown.items() if not count]
+    notes += [f"{kept_out} images are kept out: their scenes meet another split."] if kept_out else []
+    return {
+        "labels": len(labels),
+        "labels_per_class": shown,
+        "pool": campaigns.pool(campaign).count(),
+        "images": dict(images),
+        "notes": notes,
+        "summary": f"{len(labels)} labelled training images, {campaigns.pool(campaign).count()} without a label",
+    }

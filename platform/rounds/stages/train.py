@@ -1,0 +1,142 @@
+"""Train a model on the labels that count and, where the recipe says so, on this round's pseudo-labels."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Max
+
+from catalog import files
+from catalog.models import Image, Label, Project, Split
+from ml.spec import Sample, TrainResult, TrainSpec, from_json, read
+from rounds import outputs, transitions
+from rounds.models import ModelVersion, Prediction, PseudoLabel, Snapshot, Stage, StageFile
+
+
+class HeldOutInTraining(AssertionError):
+    """A validation or test image was about to be trained on: a fault of ours, never of the data."""
+
+
+def run(stage: Stage) -> None:
+    """Leave a model, its files, and a snapshot of what it was trained on."""
+    labels = training_labels(stage)
+    pseudo = pseudo_labels(stage) if stage.settings.get("pseudo") else []
+    refuse_held_out([label.image for label in labels] + [one.image for one in pseudo])
+    folder = outputs.compute(stage, "train", train_spec(stage, labels, pseudo))
+    result = read(TrainResult, folder, "result.json")
+    left = outputs.left_behind(stage)
+    snapshot = _snapshot(stage, labels, pseudo)
+
+    def write() -> None:
+        snapshot.save()
+        StageFile.objects.bulk_create(left)
+        _save_model(stage, result, {one.name: one.sha256 for one in left})
+
+    transitions.finish(stage, write, _summary(result, snapshot))
+
+
+def training_labels(stage: Stage) -> list[Label]:
+    """The labels of training images that count now."""
+    labels = stage.round.campaign.labels().filter(image__split=Split.TRAIN)
+    return list(labels.select_related("image").order_by("image"))
+
+
+def pseudo_labels(stage: Stage) -> list[PseudoLabel]:
+    """This round's pseudo-labels so far, without images that people have labelled in the meantime."""
+    labelled = stage.round.campaign.labels().values("image")
+    chosen = PseudoLabel.objects.filter(stage__round=stage.round_id, image__split=Split.TRAIN, image__kept_out="")
+    return list(chosen.exclude(image__in=labelled).select_related("image", "prediction").order_by("image"))
+
+
+def refuse_held_out(images: list[Image]) -> None:
+    """The queries above cannot return such an image; this says so again, beside the door.
+
+    Raises:
+        HeldOutInTraining: one is there all the same.
+    """
+    for image in images:
+        if image.split != Split.TRAIN or image.kept_out:
+            why = image.kept_out or f"its split is {image.split}"
+            raise HeldOutInTraining(f"Expected training images only, got {image}: {why}.")
+
+
+def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> TrainSpec:
+    """What `ml` is told: the recipe, this stage's settings over it, the samples, and what must not be among them."""
+    campaign = stage.round.campaign
+    values: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings
+    values.pop("pseudo", None)
+    if not pseudo:  # nothing was left to pseudo-label, or this is the supervised training
+        values["step"] = campaign.recipe["train"].get("step", "supervised")
+    values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
+    return dataclasses.replace(
+        from_json(TrainSpec, json.dumps(values)),
+        labelled=tuple(_sample(one.image, str(files.absolute(one.path))) for one in labels),
+        pseudo=tuple(_sample(one.image, mask_of(one.prediction)) for one in pseudo),
+        held_out=held_out(campaign.project),
+    )
+
+
+def held_out(project: Project) -> tuple[str, ...]:
+    """Ids of the images that no training may see."""
+    images = project.images.exclude(split=Split.TRAIN, kept_out="")
+    return tuple(str(pk) for pk in images.order_by("pk").values_list("pk", flat=True))
+
+
+def mask_of(prediction: Prediction) -> str:
+    """Path of a predicted mask inside its stage's shard."""
+    return f"{files.absolute(prediction.stage.files.get(name='masks.zip').path)}/{prediction.member}"
+
+
+def _sample(image: Image, mask: str) -> Sample:
+    return Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=mask)
+
+
+def _snapshot(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> Snapshot:
+    shards = {
+        one.stage_id: one.sha256 for one in StageFile.objects.filter(stage__round=stage.round_id, name="masks.zip")
+    }
+    seen = [f"{one.image.view_sha256} {one.sha256} label" for one in labels]
+    seen += [
+        f"{one.image.view_sha256} {shards[one.prediction.stage_id]}/{one.prediction.member} pseudo" for one in pseudo
+    ]
+    return Snapshot(
+        stage=stage,
+        digest=hashlib.sha256("\n".join(sorted(seen)).encode()).hexdigest(),
+        labelled=len(labels),
+        pseudo=len(pseudo),
+        items=[[one.image_id, one.pk, None] for one in labels] + [[one.image_id, None, one.pk] for one in pseudo],
+    )
+
+
+def _save_model(stage: Stage, result: TrainResult, sha256: dict[str, str]) -> None:
+    # Campaigns of one project number their models together.
+    project = Project.objects.select_for_update().get(pk=stage.round.campaign.project_id)
+    latest = project.models.aggregate(latest=Max("number"))["latest"] or 0
+    model = ModelVersion.objects.create(
+        project=project, stage=stage, number=latest + 1,
+        network=stage.round.campaign.recipe["train"]["network"]["name"],
+        parameters=result.parameters, path=outputs.path_of(stage, result.checkpoint), sha256=sha256[result.checkpoint],
+        checkpoints=[outputs.path_of(stage, name) for name in result.checkpoints],
+        image_passes=result.image_passes, seconds=result.seconds,
+    )  # fmt: skip
+    model.parents.set(_teachers(stage))
+
+
+def _teachers(stage: Stage) -> Any:
+    """The models whose pseudo-labels this training saw."""
+    if not stage.settings.get("pseudo"):
+        return ()
+    return ModelVersion.objects.filter(predictions__pseudo_labels__stage__round=stage.round_id).distinct()
+
+
+def _summary(result: TrainResult, snapshot: Snapshot) -> dict[str, Any]:
+    pseudo = f" and {snapshot.pseudo} pseudo-labels" if snapshot.pseudo else ""
+    steps = f"{result.steps} steps in {result.seconds:.0f} s on {result.device}"
+    return {
+        "summary": f"{snapshot.labelled} labels{pseudo}, {steps}",
+        "device": result.device,
+        "loss": result.loss,
+        "curve": [list(point) for point in result.curve],
+    }

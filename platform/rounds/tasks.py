@@ -1,0 +1,81 @@
+"""The doorbells. A task carries an id and may run twice, or be lost."""
+
+import logging
+from datetime import timedelta
+
+from celery import shared_task
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from rounds import doorbell, schedule, transitions
+from rounds.ml_process import MlFailed
+from rounds.models import Campaign, Stage, Status
+from rounds.stages import RUNNERS
+
+HEARTBEAT_LIMIT = timedelta(seconds=60)
+MAY_PASS = (OSError, OperationalError, InterfaceError)  # a full disk, a database that restarts
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def run_stage(stage_id: int) -> None:
+    """Run a stage that computes little."""
+    work(stage_id)
+
+
+@shared_task
+def run_training_stage(stage_id: int) -> None:
+    """Run a stage that starts a process of `ml`; queue gpu."""
+    work(stage_id)
+
+
+@shared_task
+def advance(campaign_id: int) -> None:
+    """See what a campaign needs next."""
+    schedule.advance(campaign_id)
+
+
+@shared_task
+def sweep() -> None:
+    """Every minute: take stages from workers that fell silent, then ring for whatever any open campaign needs."""
+    limit = timezone.now() - HEARTBEAT_LIMIT
+    for stage in Stage.objects.filter(status=Status.RUNNING, heartbeat_at__lt=limit):
+        transitions.lose_heartbeat(stage, before=limit)
+    for campaign in Campaign.objects.filter(closed_at=None):
+        try:
+            schedule.advance(campaign.pk)
+        except Exception:
+            log.exception("campaign %s cannot be advanced; the others are", campaign)
+
+
+def work(stage_id: int) -> None:
+    """Claim a stage, run it, and ring for what follows. A stage that is not pending is left alone."""
+    stage = transitions.claim(stage_id)
+    if stage is None:
+        return
+    try:
+        RUNNERS[stage.kind](stage)
+    except transitions.StaleClaim as gone:
+        log.info("%s", gone)
+        return
+    except Exception as error:
+        log.exception("%s failed", stage)
+        _fail(stage, error)
+    if schedule.waits_for_people(stage.round):
+        doorbell.ring_push(stage.round.campaign_id)
+    schedule.advance(stage.round.campaign_id)
+
+
+def _fail(stage: Stage, error: Exception) -> None:
+    try:
+        if isinstance(error, MlFailed):
+            transitions.fail(stage, str(error), log_tail=error.log_tail, may_pass=error.may_pass)
+        else:
+            transitions.fail(stage, _sentence(error), may_pass=isinstance(error, MAY_PASS))
+    except transitions.StaleClaim as gone:
+        log.info("%s", gone)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or type(error).__name__
