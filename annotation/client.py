@@ -86,6 +86,12 @@ class LabelStudio:
             raise LabelStudioError(f"Label Studio made the project {title} without saying its id. {SERVER_FAULT}")
         return project.id
 
+    def find_project(self, description: str) -> int | None:
+        """The id of the project with exactly this description: one whose creation was never answered is not made twice."""
+        params = {"include": "id,description", "page_size": ALL_IN_ONE_PAGE}
+        rows = self._request("list projects", "GET", "api/projects", params=params)["results"]
+        return next((int(row["id"]) for row in rows if row["description"] == description), None)
+
     def update_project(
         self, project: int, *, title: str, label_config: str, description: str = "", instructions: str = ""
     ) -> None:
