@@ -87,7 +87,7 @@ class LabelStudio:
         return project.id
 
     def find_project(self, description: str) -> int | None:
-        """The id of the project with exactly this description: one whose creation was never answered is not made twice."""
+        """The id of the project with exactly this description: one made by a lost answer is not made again."""
         params = {"include": "id,description", "page_size": ALL_IN_ONE_PAGE}
         rows = self._request("list projects", "GET", "api/projects", params=params)["results"]
         return next((int(row["id"]) for row in rows if row["description"] == description), None)

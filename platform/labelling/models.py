@@ -11,14 +11,16 @@ class LabellingProject(models.Model):
     """The Label Studio project of a campaign."""
 
     campaign = models.OneToOneField(Campaign, models.CASCADE, related_name="labelling_project")
-    remote_id = models.PositiveIntegerField(unique=True)
+    remote_id = models.PositiveIntegerField(
+        unique=True, null=True, blank=True, help_text="Its number in Label Studio; empty until it could be made there."
+    )
     # Reconciliation reads tasks changed since here, with an overlap: Label Studio's clock, not ours.
     reconciled_to = models.DateTimeField(null=True, blank=True)
     polled_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, help_text="Of the latest push or poll; empty when it went well.")
 
     def __str__(self) -> str:
-        return f"Label Studio project {self.remote_id}"
+        return f"Label Studio project {self.remote_id or '(not made yet)'}"
 
 
 class Task(models.Model):
@@ -27,7 +29,9 @@ class Task(models.Model):
     project = models.ForeignKey(LabellingProject, models.CASCADE, related_name="tasks")
     acquisition = models.OneToOneField(Acquisition, models.CASCADE, related_name="task")
     remote_id = models.PositiveIntegerField()
-    model_version = models.CharField(max_length=60, help_text="Of the prediction it was pushed with.")
+    model_version = models.CharField(
+        max_length=60, blank=True, help_text="The model whose mask it was pushed with; empty where people begin blank."
+    )
     pushed_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="Seen gone in Label Studio.")
 

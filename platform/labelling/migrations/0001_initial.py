@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             name='LabellingProject',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('remote_id', models.PositiveIntegerField(unique=True)),
+                ('remote_id', models.PositiveIntegerField(blank=True, help_text='Its number in Label Studio; empty until it could be made there.', null=True, unique=True)),
                 ('reconciled_to', models.DateTimeField(blank=True, null=True)),
                 ('polled_at', models.DateTimeField(blank=True, null=True)),
                 ('error', models.TextField(blank=True, help_text='Of the latest push or poll; empty when it went well.')),
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('remote_id', models.PositiveIntegerField()),
-                ('model_version', models.CharField(help_text='Of the prediction it was pushed with.', max_length=60)),
+                ('model_version', models.CharField(blank=True, help_text='The model whose mask it was pushed with; empty where people begin blank.', max_length=60)),
                 ('pushed_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, help_text='Seen gone in Label Studio.', null=True)),
                 ('acquisition', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='task', to='rounds.acquisition')),
