@@ -108,10 +108,10 @@ def scene(kinds: tuple[int, ...], *, size: int, rng: Generator) -> tuple[Floats,
     if rng.random() < 0.45:
         surface = _with_smudge(surface, rng)
     mask: Mask = np.zeros((size, size), np.uint8)
-    faint = rng.random() < 0.35
+    faint = rng.random() < 0.25
     # Patches first: a scratch runs over a patch, not under it.
     for kind in sorted(kinds, key=(PATCH, SCRATCH, INCLUSION).index):
-        strength = rng.uniform(0.45, 0.7) if faint else rng.uniform(0.8, 1.25)
+        strength = rng.uniform(0.45, 0.75) if faint else rng.uniform(0.8, 1.25)
         surface = DEFECTS[kind](surface, mask, angle, strength, rng)
     return surface * _light(size, rng) + rng.normal(0, 1.5, surface.shape).astype(np.float32), mask
 
@@ -189,7 +189,7 @@ def _scratches(surface: Floats, mask: Mask, angle: float, strength: float, rng: 
     for _ in range(rng.choice([1, 1, 1, 2, 2, 3])):
         cover = _line(len(surface), rng)
         mask[cover > 0.3] = SCRATCH
-        tone = rng.choice([-1, 1], p=[0.4, 0.6]) * strength * rng.uniform(30, 60)
+        tone = rng.choice([-1, 1], p=[0.4, 0.6]) * strength * rng.uniform(40, 75)
         surface = surface + tone * cover
     return surface
 
@@ -203,7 +203,7 @@ def _line(size: int, rng: Generator) -> Floats:
     step = length / t.size
     course = step * np.cumsum(np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
     points = middle + course - course.mean(axis=0)
-    widths = rng.uniform(1.4, 3.2) * (0.35 + 0.65 * np.sin(np.pi * t)) * np.exp(rng.normal(0, 0.15, t.size))
+    widths = rng.uniform(2.2, 4.5) * (0.4 + 0.6 * np.sin(np.pi * t)) * np.exp(rng.normal(0, 0.15, t.size))
     canvas = Image.new("L", (size * SUPERSAMPLING, size * SUPERSAMPLING))
     draw = ImageDraw.Draw(canvas)
     for (a, b), width in zip(pairwise((points * SUPERSAMPLING).tolist()), widths[1:], strict=True):
@@ -244,14 +244,14 @@ def _inclusions(surface: Floats, mask: Mask, angle: float, strength: float, rng:
     cover = _coverage(canvas)
     mask[cover > 0.4] = INCLUSION
     ragged = 1 + np.float32(0.3) * _field(size, angle, 3.0, 1.0, rng)
-    depth = np.float32(strength * rng.uniform(35, 65))
+    depth = np.float32(strength * rng.uniform(45, 85))
     return surface - depth * cover * ragged
 
 
 def _speck(centre: NDArray[np.float64], angle: float, rng: Generator) -> NDArray[np.float64]:
     """Outline (16, 2) in pixels of a ragged ellipse, rolled out along the grain."""
     around = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    width = rng.uniform(1.2, 3.0)
+    width = rng.uniform(1.8, 4.2)
     ragged = np.exp(rng.normal(0, 0.2, around.size))
     long, short = width * rng.uniform(1.5, 4.5) * np.cos(around) * ragged, width * np.sin(around) * ragged
     turn = angle + rng.normal(0, 0.12)

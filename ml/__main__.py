@@ -1,0 +1,102 @@
+"""The command line: `python -m ml train|predict|evaluate DIR` and `python -m ml synthetic DIR`.
+
+Exit status 0 means that result.json was written; otherwise the last line on stderr says what to do.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from ml import spec as specs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status."""
+    options = _parser().parse_args(arguments)
+    if options.verb != "synthetic" and options.watch_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    try:
+        options.run(options)
+    except Exception as error:  # noqa: BLE001 - the top of a process: everything becomes a sentence for its user
+        if not isinstance(error, specs.SpecError | ArithmeticError):
+            traceback.print_exc()
+        print(_sentence(error, options), file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, run in (("train", _train), ("predict", _predict), ("evaluate", _evaluate)):
+        one = verbs.add_parser(verb, help=f"{verb} as DIR/spec.json says; leaves DIR/result.json")
+        one.add_argument("folder", type=Path, metavar="DIR")
+        one.add_argument("--watch-stdin", action="store_true", help="end the process group when stdin closes")
+        one.set_defaults(run=run)
+    one = verbs.add_parser("synthetic", help="write a generated data set of metal surfaces")
+    one.add_argument("folder", type=Path, metavar="DIR")
+    one.add_argument("--images", type=int, default=360)
+    one.add_argument("--size", type=int, default=128, help="pixels")
+    one.add_argument("--seed", type=int, default=0)
+    one.set_defaults(run=_synthetic)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from ml.device import Team
+    from ml.progress import print_line
+    from ml.train import train
+
+    spec = specs.read(specs.TrainSpec, options.folder)
+    team = Team.from_environment()
+    with team.together():
+        result = train(spec, options.folder, say=print_line if team.rank == 0 else lambda _: None, team=team)
+    if team.rank == 0:
+        specs.write(result, options.folder, "result.json")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from ml.predict import predict
+    from ml.progress import print_line
+
+    result = predict(specs.read(specs.PredictSpec, options.folder), options.folder, say=print_line)
+    specs.write(result, options.folder, "result.json")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from ml.evaluate import evaluate
+    from ml.progress import print_line
+
+    result = evaluate(specs.read(specs.EvaluateSpec, options.folder), options.folder, say=print_line)
+    specs.write(result, options.folder, "result.json")
+
+
+def _synthetic(options: argparse.Namespace) -> None:
+    from ml.synthetic import generate
+
+    generate(options.folder, images=options.images, size=options.size, seed=options.seed)
+
+
+def _end_with_stdin() -> None:
+    """Ends this process group once whoever holds the other end of stdin is gone: no orphan trains on."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def _sentence(error: Exception, options: argparse.Namespace) -> str:
+    """One line, and what to do."""
+    text = " ".join(str(error).split())
+    if "out of memory" in text or "can't allocate memory" in text or isinstance(error, MemoryError):
+        return f"ml {options.verb}: out of memory; lower batch, crop or the network's width ({text[:200]})"
+    if isinstance(error, specs.SpecError | ArithmeticError):
+        return text
+    return f"ml {options.verb} failed with {type(error).__name__}: {text[:500]}; the trace is above"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Weights on disk, with the facts needed to use them: network, classes, input normalisation."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ml.networks import Segmenter, build
+from ml.spec import NetworkSpec, SpecError
+
+FORMAT = 1  # raised when the content changes
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a checkpoint knows beside its weights; mean and std per channel, in units of [0, 1]."""
+
+    network: NetworkSpec
+    classes: tuple[str, ...]  # defect classes; the network has one output more, for background
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def fresh(self) -> Segmenter:
+        """A newly initialised model, drawn from torch's global generator."""
+        return Segmenter(build(self.network, len(self.classes) + 1), mean=self.mean, std=self.std)
+
+
+def save(model: Segmenter, facts: Facts, path: Path) -> None:
+    """Write weights and facts, whole or not at all."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.tmp")
+    torch.save({"format": FORMAT, "facts": asdict(facts), "weights": weights}, temporary)
+    temporary.replace(path)
+
+
+def load(path: Path, *, classes: tuple[str, ...]) -> tuple[Segmenter, Facts]:
+    """The model in evaluation mode, with its facts.
+
+    Raises:
+        SpecError: the file is missing or no checkpoint, or knows other classes than `classes`.
+    """
+    content = _read(path)
+    known = content["facts"]
+    facts = Facts(
+        network=NetworkSpec(**known["network"]),
+        classes=tuple(known["classes"]),
+        mean=tuple(known["mean"]),
+        std=tuple(known["std"]),
+    )
+    if facts.classes != classes:
+        raise SpecError(
+            f"checkpoint {path}: expected classes {', '.join(classes)}, got {', '.join(facts.classes)}; "
+            "use a model that was trained for these classes"
+        )
+    model = facts.fresh()
+    model.network.load_state_dict(content["weights"], strict=True)
+    return model.eval(), facts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SpecError(f"checkpoint {path}: no such file; check the paths in spec.json") from None
+    except Exception as error:  # torch has a dozen of them for a broken file
+        raise SpecError(f"checkpoint {path}: not a checkpoint ({error}); train again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SpecError(f"checkpoint {path}: expected a checkpoint of format {FORMAT}; train again with this version")
+    return dict(content)

@@ -1,0 +1,178 @@
+"""Samples decoded once into memory, and batches cut from them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ml.spec import IGNORE, Sample, SpecError
+
+_CHUNK = 512  # images decoded at a time
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Decoded samples, in order. Images may differ in size.
+
+    images: (C, H, W) uint8 each.  masks: (H, W) uint8 each, 0..K-1 and 255; empty where masks were not asked for.
+    """
+
+    ids: tuple[str, ...]
+    images: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def load(samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: int, masks: bool) -> Loaded:
+    """All samples, decoded and checked. Relative paths start at `folder`; `classes` is K, background included.
+
+    Raises:
+        SpecError: an id comes twice, a file is missing or unreadable, a mask has another size or foreign values.
+    """
+    _refuse_twins(samples)
+    shards: dict[Path, ZipFile] = {}
+    try:
+        images = tuple(torch.from_numpy(_read_image(folder / s.image, channels)) for s in samples)
+        if not masks:
+            return Loaded(tuple(s.id for s in samples), images, ())
+        truth = tuple(
+            torch.from_numpy(_read_mask(s, folder, shards, classes=classes, size=tuple(image.shape[1:])))
+            for s, image in zip(samples, images, strict=True)
+        )
+    finally:
+        for shard in shards.values():
+            shard.close()
+    return Loaded(tuple(s.id for s in samples), images, truth)
+
+
+def random_crops(loaded: Loaded, indices: list[int], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A square window of each image, anywhere in it; smaller images are padded, their padding is ignored by the loss.
+
+    Returns (N, C, size, size) uint8 and (N, size, size) uint8.
+    """
+    pairs = [_random_crop(loaded.images[i], loaded.masks[i], size, rng) for i in indices]
+    images, masks = zip(*pairs, strict=True)
+    return torch.stack(images), torch.stack(masks)
+
+
+@dataclass(frozen=True)
+class SameSize:
+    """Some of the samples, all of one size.
+
+    positions: where they stand among the samples.  images: (N, C, H, W) uint8.  masks: (N, H, W) uint8, or (0,).
+    """
+
+    positions: list[int]
+    images: Tensor
+    masks: Tensor
+
+
+def in_batches(
+    samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: int, masks: bool, batch: int
+) -> Iterator[SameSize]:
+    """All samples once, at most `batch` at a time, decoded in chunks because a pool can be larger than memory."""
+    _refuse_twins(samples)
+    for start in range(0, len(samples), _CHUNK):
+        loaded = load(samples[start : start + _CHUNK], folder, channels=channels, classes=classes, masks=masks)
+        by_size: dict[torch.Size, list[int]] = {}
+        for index, image in enumerate(loaded.images):
+            by_size.setdefault(image.shape, []).append(index)
+        for indices in by_size.values():
+            for some in (indices[i : i + batch] for i in range(0, len(indices), batch)):
+                yield SameSize(
+                    positions=[start + index for index in some],
+                    images=torch.stack([loaded.images[index] for index in some]),
+                    masks=torch.stack([loaded.masks[index] for index in some]) if masks else torch.empty(0),
+                )
+
+
+def mean_and_std(loaded: Loaded) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel, over all pixels of all images, in units of [0, 1]."""
+    count = sum(image[0].numel() for image in loaded.images)
+    total = sum(image.sum(dim=(1, 2), dtype=torch.float64) for image in loaded.images)
+    squares = sum(image.double().square().sum(dim=(1, 2)) for image in loaded.images)
+    mean = torch.as_tensor(total) / count
+    # A floor of one grey level: images of one flat colour have no spread to divide by.
+    std = (torch.as_tensor(squares) / count - mean**2).clamp_min(1.0).sqrt()
+    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def _refuse_twins(samples: tuple[Sample, ...]) -> None:
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise SpecError(f"samples: expected every id once, got {sample.id!r} twice; remove one of them")
+        seen.add(sample.id)
+
+
+def _read_image(path: Path, channels: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            if image.mode not in {"L", "RGB"}:
+                raise SpecError(f"image {path}: expected 8-bit grey or RGB, got mode {image.mode}; convert it first")
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    except FileNotFoundError:
+        raise SpecError(f"image {path}: no such file; check the paths in spec.json") from None
+    except OSError as error:
+        raise SpecError(f"image {path}: cannot be read ({error}); replace the file") from error
+    return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
+
+
+def _read_mask(
+    sample: Sample, folder: Path, shards: dict[Path, ZipFile], *, classes: int, size: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    if sample.mask is None:
+        raise SpecError(f"sample {sample.id}: expected a mask, got none; give one or leave the sample out")
+    mask = _decode_mask(folder / sample.mask, shards)
+    if mask.shape != size:
+        raise SpecError(
+            f"mask {sample.mask}: expected {size[1]} x {size[0]} pixels as its image has, "
+            f"got {mask.shape[1]} x {mask.shape[0]}; export it again at the size of the image"
+        )
+    if strangers := [value for value in np.unique(mask).tolist() if value >= classes and value != IGNORE]:
+        raise SpecError(
+            f"mask {sample.mask}: expected values 0..{classes - 1} and {IGNORE} (ignore), got {strangers}; "
+            "export it again, or add the class"
+        )
+    return mask
+
+
+def _decode_mask(path: Path, shards: dict[Path, ZipFile]) -> NDArray[np.uint8]:
+    try:
+        if path.parent.suffix == ".zip":
+            shard = shards.get(path.parent) or shards.setdefault(path.parent, ZipFile(path.parent))
+            with shard.open(path.name) as member, Image.open(member) as image:
+                return _indices(image, path)
+        with Image.open(path) as image:
+            return _indices(image, path)
+    except (FileNotFoundError, KeyError):
+        raise SpecError(f"mask {path}: no such file; check the paths in spec.json") from None
+    except OSError as error:
+        raise SpecError(f"mask {path}: cannot be read ({error}); replace the file") from error
+
+
+def _indices(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    if image.mode not in {"L", "P"}:
+        raise SpecError(f"mask {path}: expected class indices (grey or palette PNG), got mode {image.mode}")
+    return np.array(image, dtype=np.uint8)
+
+
+def _random_crop(image: Tensor, mask: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    height, width = mask.shape
+    top = int(rng.integers(max(height - size, 0) + 1))
+    left = int(rng.integers(max(width - size, 0) + 1))
+    image = image[:, top : top + size, left : left + size]
+    mask = mask[top : top + size, left : left + size]
+    missing = (0, size - mask.shape[1], 0, size - mask.shape[0])
+    if any(missing):
+        image, mask = F.pad(image, missing), F.pad(mask, missing, value=IGNORE)
+    return image, mask

@@ -1,0 +1,58 @@
+"""Confusion counts of checkpoints on samples with truth."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ml import data, metrics
+from ml.device import choose
+from ml.inference import load_models, probabilities
+from ml.progress import Pace, Say
+from ml.spec import EvaluateResult, EvaluateSpec, Progress
+
+PER_IMAGE = "confusions.npz"
+
+
+def evaluate(spec: EvaluateSpec, folder: Path, *, say: Say) -> EvaluateResult:
+    """Whole-set figures of each checkpoint, all in one pass over the images.
+
+    `confusions.npz` is left in `folder`: `ids` (N,), and per checkpoint, named by its place "0", "1", ... in the spec,
+    counts (N, K, K) int64 in the order of the samples.
+
+    Raises:
+        SpecError: the spec cannot be run.
+    """
+    compute = choose(spec.threads)
+    models, channels = load_models(spec, folder, compute)
+    classes = len(spec.classes) + 1
+    counts = np.zeros((len(models), len(spec.samples), classes, classes), dtype=np.int64)
+    pace = Pace(len(spec.samples))
+    done = 0
+    for batch in data.in_batches(
+        spec.samples, folder, channels=channels, classes=classes, masks=True, batch=spec.batch
+    ):
+        truth = batch.masks.numpy()
+        for which, model in enumerate(models):
+            found = probabilities(model, batch.images, flip=spec.flip, compute=compute)
+            predicted = found.argmax(dim=1).cpu().numpy().astype(np.uint8)
+            for n, position in enumerate(batch.positions):
+                counts[which, position] = metrics.confusion(truth[n], predicted[n], classes)
+        done += len(batch.positions)
+        if pace.due(done):
+            say(Progress(step=done, steps=len(spec.samples), eta_seconds=pace.eta(done)))
+    _write_counts(folder / PER_IMAGE, counts, [sample.id for sample in spec.samples])
+    return EvaluateResult(
+        figures=tuple(
+            metrics.figures(name, of_one.sum(axis=0)) for name, of_one in zip(spec.checkpoints, counts, strict=True)
+        ),
+        images=len(spec.samples),
+        per_image=PER_IMAGE,
+        seconds=pace.seconds(),
+    )
+
+
+def _write_counts(path: Path, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], ids: list[str]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, ids=np.array(ids), **{str(which): one for which, one in enumerate(counts)})
+    temporary.replace(path)

@@ -1,0 +1,94 @@
+"""Masks and scores of images without a label."""
+
+import io
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ml import data, reliability
+from ml.device import choose
+from ml.inference import load_models, probabilities
+from ml.progress import Pace, Say
+from ml.spec import PredictResult, PredictSpec, Progress, Score, SpecError
+
+MASKS = "masks.zip"
+
+
+def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
+    """What was left in `folder`: masks.zip with one palette PNG per sample, and scores in the order of the samples.
+
+    Raises:
+        SpecError: the spec cannot be run.
+    """
+    _refuse_folders_in_ids(spec)
+    compute = choose(spec.threads)
+    models, channels = load_models(spec, folder, compute)
+    classes = len(spec.classes) + 1
+    pace = Pace(len(spec.samples))
+    scores: dict[int, Score] = {}
+    temporary = folder / f".{MASKS}.tmp"
+    with ZipFile(temporary, "w", ZIP_STORED) as shard:  # PNGs are compressed already
+        for batch in data.in_batches(
+            spec.samples, folder, channels=channels, classes=classes, masks=False, batch=spec.batch
+        ):
+            found = torch.stack([probabilities(m, batch.images, flip=spec.flip, compute=compute) for m in models])
+            masks = found[-1].argmax(dim=1).to(torch.uint8).cpu().numpy()
+            ids = [spec.samples[position].id for position in batch.positions]
+            for name, mask in zip(ids, masks, strict=True):
+                shard.writestr(f"{name}.png", palette_png(mask))
+            scores |= zip(batch.positions, _scores(ids, found, masks), strict=True)
+            if pace.due(len(scores)):
+                say(Progress(step=len(scores), steps=len(spec.samples), eta_seconds=pace.eta(len(scores))))
+    temporary.replace(folder / MASKS)
+    ordered = tuple(scores[position] for position in range(len(spec.samples)))
+    return PredictResult(masks=MASKS, scores=ordered, seconds=pace.seconds(), device=str(compute))
+
+
+def palette_png(mask: NDArray[np.uint8]) -> bytes:
+    """An index mask as a PNG that viewers show in colours: those of the Pascal VOC benchmark."""
+    image = Image.fromarray(mask)
+    image.putpalette(_PALETTE)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _voc_palette() -> bytes:
+    """256 colours as R, G, B bytes: the bits of the index, dealt out to the three channels from the top down."""
+    bits = np.arange(256)[:, None] >> np.arange(8) & 1  # (256, 8)
+    colours = [sum(bits[:, 3 * place + channel] << (7 - place) for place in range(3) if 3 * place + channel < 8)
+               for channel in range(3)]  # fmt: skip
+    return np.stack(colours, axis=1).astype(np.uint8).tobytes()
+
+
+_PALETTE = _voc_palette()
+
+
+def _scores(ids: list[str], found: Tensor, masks: NDArray[np.uint8]) -> list[Score]:
+    """found: (T, N, K, H, W) float, probabilities by each checkpoint.  masks: (N, H, W) uint8, by the last one."""
+    confidence = reliability.confidence(found[-1]).tolist()
+    uncertainty = reliability.uncertainty(found[-1]).tolist()
+    stability = reliability.stability(found).tolist() if len(found) > 1 else [None] * len(ids)
+    return [
+        Score(
+            id=ids[n],
+            member=f"{ids[n]}.png",
+            uncertainty=uncertainty[n],
+            confidence=confidence[n],
+            stability=stability[n],
+            reliability=None if stability[n] is None else stability[n] * confidence[n],
+            class_pixels=tuple(np.bincount(masks[n].ravel(), minlength=found.shape[2]).tolist()),
+        )
+        for n in range(len(ids))
+    ]
+
+
+def _refuse_folders_in_ids(spec: PredictSpec) -> None:
+    for sample in spec.samples:
+        if "/" in sample.id or "\\" in sample.id or not sample.id:
+            raise SpecError(f"samples: expected ids that can name a file, got {sample.id!r}; leave slashes out")

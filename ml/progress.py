@@ -1,0 +1,100 @@
+"""How far a run is: lines on stdout, at most two a second, and the loss curve of a training."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ml.spec import Progress
+
+Say = Callable[[Progress], None]
+
+_INTERVAL = 0.5  # seconds between two lines
+_CURVE_POINTS = 200
+_MEMORY = 0.95  # of the smoothed loss: about the last twenty steps
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no number any more; the message says what to change."""
+
+
+def print_line(progress: Progress) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(dataclasses.asdict(progress)), flush=True)
+
+
+class Pace:
+    """When to speak next, and how long the rest will take."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self._started = time.monotonic()
+        self._spoke = -math.inf
+
+    def due(self, step: int) -> bool:
+        """Whether half a second has passed since this was last true, or the last step is reached."""
+        now = time.monotonic()
+        if step < self.steps and now - self._spoke < _INTERVAL:
+            return False
+        self._spoke = now
+        return True
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def eta(self, step: int) -> float:
+        return self.seconds() / step * (self.steps - step)
+
+
+class Diary:
+    """The losses of a training. They stay on the device until somebody is told: fetching each would stall a GPU."""
+
+    def __init__(self, *, steps: int, steps_per_epoch: float, say: Say) -> None:
+        self.pace = Pace(steps)
+        self.curve: list[tuple[int, float]] = []
+        self._steps_per_epoch = steps_per_epoch
+        self._say = say
+        self._stride = math.ceil(steps / _CURVE_POINTS)
+        self._smoothed: Tensor | float = 0.0
+        self._weight = 0.0
+        self._tail: list[Tensor] = []
+
+    def note(self, step: int, loss: Tensor) -> None:
+        """Raises DivergedError when the loss is no number; `step` counts from 1."""
+        loss = loss.detach()
+        self._smoothed = _MEMORY * self._smoothed + (1 - _MEMORY) * loss
+        self._weight = _MEMORY * self._weight + (1 - _MEMORY)
+        if step > self.pace.steps * 0.9:
+            self._tail.append(loss)
+        if step % self._stride == 0 or step == self.pace.steps:
+            self.curve.append((step, self._current(step)))
+        if self.pace.due(step):
+            self._say(self._progress(step))
+
+    def final_loss(self) -> float:
+        """Mean over the last tenth of the steps."""
+        return float(torch.stack(self._tail).mean())
+
+    def _current(self, step: int) -> float:
+        value = float(self._smoothed) / self._weight
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"expected a finite loss, got {value} at step {step} of {self.pace.steps}; "
+                "lower learning_rate (a third of it is a good try) and train again"
+            )
+        return value
+
+    def _progress(self, step: int) -> Progress:
+        return Progress(
+            step=step,
+            steps=self.pace.steps,
+            epoch=math.ceil(step / self._steps_per_epoch),
+            epochs=math.ceil(self.pace.steps / self._steps_per_epoch),
+            loss=self._current(step),
+            eta_seconds=self.pace.eta(step),
+            curve=tuple(self.curve),
+        )

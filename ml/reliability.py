@@ -1,0 +1,48 @@
+"""How far a predicted mask may be trusted: perturbed progressive learning's stability and confidence, and uncertainty.
+
+Source: Wu et al., Perturbed Progressive Learning (TNNLS 2023), as released; changed where a docstring says so.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_UNSURE_SHARE = 0.05  # of the pixels: a defect edge is small, the mean over a whole image would hide it
+_SMOOTHING = 0.002  # of the pixels: foreground evidence below this is treated as none
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """probabilities: (N, K, H, W) in [0, 1].  Returns (N, H, W) in [0, 1]: entropy / ln K."""
+    nats: Tensor = torch.special.entr(probabilities).sum(dim=1)
+    return nats / math.log(probabilities.shape[1])
+
+
+def confidence(probabilities: Tensor) -> Tensor:
+    """(N,) in [0, 1]: mean over all pixels of (1 - entropy / ln K) * max p.  probabilities: (N, K, H, W)."""
+    return ((1 - entropy(probabilities)) * probabilities.amax(dim=1)).mean(dim=(1, 2))
+
+
+def stability(probabilities: Tensor) -> Tensor:
+    """(N,) in [0, 1]: how far the earlier checkpoints find the same defects as the last one, their mean.
+
+    probabilities: (T, N, K, H, W), T checkpoints, earliest first.
+
+    Agreement of two checkpoints = sum of min(p, q) / sum of max(p, q) over all pixels and all defect classes: a soft,
+    pooled foreground IoU. Changed from the paper's mean IoU of hard masks, background included: there an image on
+    which all checkpoints see nothing scores a perfect 1 and fills the reliable half with clean images, while five
+    stray pixels of one class halve the score. Here faint evidence on which checkpoints disagree lowers the score also
+    where the hard masks are all background, and stray pixels weigh what they are.
+    """
+    foreground = probabilities[:, :, 1:]
+    last, earlier = foreground[-1], foreground[:-1]
+    shared = torch.minimum(earlier, last).sum(dim=(2, 3, 4))  # (T-1, N)
+    either = torch.maximum(earlier, last).sum(dim=(2, 3, 4))
+    floor = _SMOOTHING * last[0, 0].numel()
+    return ((shared + floor) / (either + floor)).mean(dim=0)
+
+
+def uncertainty(probabilities: Tensor) -> Tensor:
+    """(N,) in [0, 1]: mean of entropy / ln K over the most uncertain twentieth of the pixels."""
+    values = entropy(probabilities).flatten(1)
+    return values.topk(max(1, round(_UNSURE_SHARE * values.shape[1])), dim=1).values.mean(dim=1)

@@ -1,0 +1,108 @@
+"""What one training step does: from a batch to its loss. Methods differ here, never in the loop.
+
+A step gets pictures in [0, 1] as they were cut from the files; augmentation is the step's business.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ml.augment import strong, weak
+from ml.losses import cross_entropy_and_dice
+from ml.reliability import confidence
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures (N, C, S, S) float in [0, 1] with masks (N, S, S) uint8; the pseudo-labelled may be none."""
+
+    images: Tensor
+    masks: Tensor
+    pseudo_images: Tensor
+    pseudo_masks: Tensor
+
+
+Step = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+
+
+def supervised(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    """Weak augmentation of everything; labels and pseudo-labels count alike."""
+    images = torch.cat([batch.images, batch.pseudo_images])
+    masks = torch.cat([batch.masks, batch.pseudo_masks])
+    images, masks = weak(images, masks, rng)
+    return _loss(model, images, masks)
+
+
+def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    """Strongly augmented pseudo-labelled images, with labelled pixels pasted where the model is unsure, then mixed.
+
+    Source: Perturbed Progressive Learning (2023), train.py lines 212-293. Changed: grey values are jittered in [0, 1]
+    before normalisation (as released they wrapped around); every image has its own two masks (one served the whole
+    batch); the second paste goes on top of the first (as released it started from the unmixed image and lost most of
+    the labelled pixels); the weak view turns and zooms as well (flips only); everything is batched on the device.
+    """
+    images, masks = weak(batch.images, batch.masks, rng)
+    unlabelled, pseudo = weak(batch.pseudo_images, batch.pseudo_masks, rng)
+    sure = _confidence(model, unlabelled)
+    unlabelled = strong(unlabelled, rng)
+
+    count = len(unlabelled)
+    partner = torch.arange(count, device=images.device) % len(images)
+    unsure = torch.rand(count, generator=rng, device=images.device) > sure
+    window = paste_masks(count, images.shape[-1], rng) & unsure[:, None, None]
+    unlabelled, pseudo = _paste(unlabelled, pseudo, images[partner], masks[partner], window)
+
+    window = paste_masks(count, images.shape[-1], rng)
+    unlabelled, pseudo = _paste(unlabelled, pseudo, unlabelled.roll(-1, 0), pseudo.roll(-1, 0), window)
+    return _loss(model, torch.cat([images, unlabelled]), torch.cat([masks, pseudo]))
+
+
+STEPS: dict[str, Step] = {"supervised": supervised, "label_efficient_cutmix": label_efficient_cutmix}
+
+
+def paste_masks(count: int, size: int, rng: torch.Generator) -> Tensor:
+    """(count, size, size) bool: three boxes each, together a quarter to a half of the area, less where they meet.
+
+    Source: French et al., CutMix for segmentation (2020), as in Perturbed Progressive Learning, tools/funcs.py 16-85:
+    boxes by area with random aspect, inside the image; a pixel under
+    two of them is off again. Changed: one mask per image, drawn in one go.
+    """
+    device = rng.device
+    share, aspect, row, column = torch.rand(4, count, 3, generator=rng, device=device)
+    share = 0.25 + 0.25 * share
+    height = torch.exp(aspect * share.log())
+    width = share / height
+    extent = torch.stack([height, width]) * math.sqrt(1 / 3) * size
+    extent = extent.round()  # (2, count, 3) pixels
+    start = (torch.stack([row, column]) * (size - extent)).round()
+    pixels = torch.arange(size, device=device)
+    inside = (pixels >= start[..., None]) & (pixels < (start + extent)[..., None])  # (2, count, 3, size)
+    boxes = inside[0][..., :, None] & inside[1][..., None, :]  # (count, 3, size, size)
+    return boxes.sum(dim=1) % 2 == 1
+
+
+def _paste(images: Tensor, masks: Tensor, others: Tensor, other_masks: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.where(window[:, None], others, images), torch.where(window, other_masks, masks)
+
+
+def _confidence(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad(), _evaluating(model):
+        return confidence(model(images).float().softmax(dim=1))
+
+
+def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
+    return cross_entropy_and_dice(model(images).float(), masks.long())
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Batch normalisation by its running figures, so that looking at a batch leaves no trace in them."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()

@@ -1,0 +1,172 @@
+"""The one training loop. Methods differ in their step (ml.steps), never here.
+
+Several processes (torchrun) share a batch; each computes its part, and the first one speaks and writes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ml import checkpoint, data
+from ml.device import Compute, Team, choose
+from ml.networks import Segmenter
+from ml.progress import Diary, Say
+from ml.spec import SpecError, TrainResult, TrainSpec
+from ml.steps import STEPS, Batch
+
+
+def sgd(parameters: Iterable[nn.Parameter], spec: TrainSpec) -> Optimizer:
+    """Stochastic gradient descent with momentum 0.9."""
+    return SGD(parameters, lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay)
+
+
+def adamw(parameters: Iterable[nn.Parameter], spec: TrainSpec) -> Optimizer:
+    """Adam with decoupled weight decay."""
+    return AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+
+
+OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], TrainSpec], Optimizer]] = {"sgd": sgd, "adamw": adamw}
+
+
+def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult:
+    """What was left in `folder`: checkpoints at thirds of a fixed schedule, the last weights being the result.
+
+    On one processor the same spec gives the same weights.
+
+    Raises:
+        SpecError: the spec cannot be run, or a held-out image is among the samples.
+        DivergedError: the loss is no number any more.
+    """
+    check(spec, processes=team.processes)
+    compute = choose(spec.threads, rank=team.local_rank, processes=team.processes)
+    classes = len(spec.classes) + 1
+    channels = spec.network.channels
+    labelled = data.load(spec.labelled, folder, channels=channels, classes=classes, masks=True)
+    pseudo = data.load(spec.pseudo, folder, channels=channels, classes=classes, masks=True)
+    facts = _facts(spec, labelled)
+
+    model = compute.place(_initialised(facts, spec.seed))
+    network = DistributedDataParallel(model) if team.processes > 1 else model
+    optimiser = OPTIMISERS[spec.optimiser](model.parameters(), spec)
+    schedule = LambdaLR(optimiser, lambda done: (1 - done / spec.steps) ** 0.9)
+    rng = torch.Generator(compute.device).manual_seed(spec.seed + 1000 * team.rank)
+    batches = _batches(spec, labelled, pseudo, team=team, compute=compute)
+    diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say)
+    take_step = STEPS[spec.step]
+    thirds = {math.ceil(spec.steps * third / 3): f"checkpoint-{third}.pt" for third in (1, 2, 3)}
+
+    network.train()
+    for step in range(1, spec.steps + 1):
+        with compute.autocast():
+            loss = take_step(network, next(batches), rng)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        diary.note(step, loss)
+        if step in thirds and team.rank == 0:
+            checkpoint.save(model, facts, folder / thirds[step])
+
+    return TrainResult(
+        checkpoint=thirds[spec.steps],
+        checkpoints=tuple(thirds.values()),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        steps=spec.steps,
+        image_passes=spec.steps * spec.batch,
+        seconds=diary.pace.seconds(),
+        device=str(compute),
+        loss=diary.final_loss(),
+        curve=tuple(diary.curve),
+    )
+
+
+def check(spec: TrainSpec, *, processes: int) -> None:
+    """Raises SpecError when the spec cannot be run as it stands."""
+    refuse_held_out(spec)
+    if spec.step not in STEPS:
+        raise SpecError(f"step: expected one of {', '.join(STEPS)}, got {spec.step!r}")
+    if spec.optimiser not in OPTIMISERS:
+        raise SpecError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, got {spec.optimiser!r}")
+    if not spec.labelled:
+        raise SpecError("labelled: expected at least one labelled sample, got none; label some images first")
+    if spec.steps < 1 or spec.crop < 32 or not spec.learning_rate > 0:
+        raise SpecError(
+            f"expected steps >= 1, crop >= 32 and learning_rate > 0, "
+            f"got {spec.steps}, {spec.crop} and {spec.learning_rate}"
+        )
+    smallest = 2 * processes if spec.pseudo else processes
+    if spec.batch < smallest or spec.batch % processes:
+        raise SpecError(f"batch: expected a multiple of {processes} (processes), at least {smallest}, got {spec.batch}")
+
+
+def refuse_held_out(spec: TrainSpec) -> None:
+    """Raises SpecError when a validation or test image, by id or by file, would be trained on, or an image twice."""
+    held_out = set(spec.held_out)
+    seen: set[str] = set()
+    for sample in (*spec.labelled, *spec.pseudo):
+        if met := held_out & {sample.id, sample.image}:
+            raise SpecError(
+                f"sample {sample.id}: expected training images only, got {met.pop()!r}, which is held out for "
+                "validation or test; correct the split and prepare the round again"
+            )
+        if sample.id in seen or sample.image in seen:
+            raise SpecError(f"sample {sample.id}: expected every image once, got {sample.image} twice; remove one")
+        seen |= {sample.id, sample.image}
+
+
+def _facts(spec: TrainSpec, labelled: data.Loaded) -> checkpoint.Facts:
+    mean, std = data.mean_and_std(labelled)
+    return checkpoint.Facts(network=spec.network, classes=spec.classes, mean=mean, std=std)
+
+
+def _initialised(facts: checkpoint.Facts, seed: int) -> Segmenter:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return facts.fresh()
+
+
+def _shares(spec: TrainSpec) -> tuple[int, int]:
+    """Labelled and pseudo-labelled images of a step."""
+    return (spec.batch - spec.batch // 2, spec.batch // 2) if spec.pseudo else (spec.batch, 0)
+
+
+def _steps_per_epoch(spec: TrainSpec) -> float:
+    """An epoch is one pass over the stream that takes longer; the other one starts over meanwhile."""
+    labelled, pseudo = _shares(spec)
+    return max(len(spec.labelled) / labelled, len(spec.pseudo) / pseudo if pseudo else 0)
+
+
+def _batches(
+    spec: TrainSpec, labelled: data.Loaded, pseudo: data.Loaded, *, team: Team, compute: Compute
+) -> Iterator[Batch]:
+    """This process's part of every batch, for ever."""
+    rng = np.random.default_rng([spec.seed, team.rank])
+    streams = [
+        (loaded, _shuffled_for_ever(len(loaded), share // team.processes, rng))
+        for loaded, share in zip((labelled, pseudo), _shares(spec), strict=True)
+    ]
+    nothing = torch.zeros(0, spec.network.channels, spec.crop, spec.crop), torch.zeros(0, spec.crop, spec.crop)
+    while True:
+        parts: list[Tensor] = []
+        for loaded, stream in streams:
+            images, masks = data.random_crops(loaded, next(stream), spec.crop, rng) if len(loaded) else nothing
+            images = images.to(compute.device, non_blocking=True).float().div(255)
+            parts += [images.contiguous(memory_format=torch.channels_last), masks.to(compute.device)]
+        yield Batch(*parts)
+
+
+def _shuffled_for_ever(count: int, share: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """`share` indices at a time out of fresh permutations of `count`, one after the other."""
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < share:
+            waiting += rng.permutation(count).tolist()
+        yield waiting[:share]
+        del waiting[:share]
