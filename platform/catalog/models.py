@@ -125,7 +125,7 @@ class ReferenceMask(models.Model):
 class LabelQuerySet(models.QuerySet["Label"]):
     def that_count(self) -> "LabelQuerySet":
         """The latest label of each image among these, where that is not a withdrawal."""
-        latest = self.order_by("image", "-created_at", "-pk").distinct("image")
+        latest = self.order_by("image_id", "-created_at", "-pk").distinct("image_id")
         return Label.objects.filter(pk__in=latest.values("pk"), withdrawn=False)
 
     def by_people(self) -> "LabelQuerySet":
