@@ -115,6 +115,7 @@ class Browser:
         self._request(doing, "GET", path)
         response = self._request(doing, "POST", path, data={**form, "csrfmiddlewaretoken": self._csrf_token()})
         if not response.history:
-            objections = re.findall(r'class="error">\s*(.*?)\s*</', response.text, re.DOTALL)
-            reason = html.unescape(" ".join(objections)) or "it showed the form again, without a reason"
+            objections = re.findall(r'class="(?:field_errors|error)">(.*?)</(?:ul|p)>', response.text, re.DOTALL)
+            words = html.unescape(re.sub(r"<.*?>", " ", " ".join(objections))).split()
+            reason = " ".join(words) or "it showed the form again, without a reason"
             raise LabelStudioError(f"Label Studio refused to {doing}: {reason}", status=httpx.codes.FORBIDDEN)

@@ -12,7 +12,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 MASKS = (".png", ".PNG", ".bmp", ".tif", ".tiff")  # looked for in this order
 
 
-class BadSource(ValueError):  # noqa: N818  reads as what it is: raise BadSource("... is not a zip file")
+class BadSource(ValueError):
     """A folder or archive that cannot be taken at all; the message says why and what to do."""
 
 
