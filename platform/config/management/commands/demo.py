@@ -1,6 +1,5 @@
 """`manage.py demo`: the whole loop on generated surfaces, through the real Label Studio. The stack is up already."""
 
-import sys
 import time
 import webbrowser
 from argparse import ArgumentParser
@@ -10,18 +9,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
 from django.urls import reverse
 
 from catalog.importing import run_import, start_import
-from catalog.models import DefectClass, Import, Project
+from catalog.models import Import, Project
 from labelling.outbox import remote_counts
-from ml.synthetic import CLASSES, generate
-from rounds import report
-from rounds import tasks as rounds_tasks
+from ml.synthetic import generate
+from rounds import following, report
 from rounds.campaigns import create_campaign
-from rounds.models import Campaign, Stage, Status
-from rounds.schedule import next_step
+from rounds.models import Campaign
 
 PROJECT = "Demo surfaces"
 IMAGES, SIZE, SEED = 360, 128, 0
@@ -73,8 +69,7 @@ class Command(BaseCommand):
             label_trigger=BATCH,
         )
         self.stdout.write(f"\n{campaign.name}: {settings.PUBLIC_URL}{reverse('campaign', args=[campaign.pk])}")
-        rounds_tasks.advance.delay(campaign.pk)
-        self.follow(campaign)
+        following.follow(campaign, self.stdout, patience_seconds=PATIENCE_SECONDS)
         return campaign
 
     def import_surfaces(self) -> Project:
@@ -82,14 +77,9 @@ class Command(BaseCommand):
         if not (folder / "classes.json").is_file():
             self.stdout.write(f"Generating {IMAGES} surfaces of {SIZE} x {SIZE} pixels")
             generate(folder, images=IMAGES, size=SIZE, seed=SEED)
-        project, made = Project.objects.get_or_create(
+        project, _ = Project.objects.get_or_create(
             name=PROJECT, defaults={"benchmark": True, "description": "Generated brushed metal; every mask is known."}
         )
-        if made:
-            DefectClass.objects.bulk_create(
-                DefectClass(project=project, index=index, name=one.name, colour=one.colour, guide=one.guide)
-                for index, one in enumerate(CLASSES, start=1)
-            )
         self.import_folder(project, folder)
         return project
 
@@ -101,39 +91,6 @@ class Command(BaseCommand):
         if one.status != Import.Status.DONE:
             raise CommandError(f"The import ended as {one.status}: {one.error}")
         self.stdout.write(f"  {one.imported} imported, {one.already_there} already there")
-
-    def follow(self, campaign: Campaign) -> None:
-        """Show progress until the campaign is closed.
-
-        Raises:
-            CommandError: a stage failed, or nothing came to an end in time.
-        """
-        shown = ""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            campaign.refresh_from_db()
-            failed = Stage.objects.filter(round__campaign=campaign, status=Status.FAILED).first()
-            if failed:
-                raise CommandError(f"{failed} failed: {failed.error}\n{failed.log_tail}")
-            if campaign.closed_at:
-                self.show("", end="\n")
-                return
-            line = progress_line(campaign)
-            if line.partition("|")[0] != shown.partition("|")[0] and shown:
-                self.show(shown.replace("|", " "), end="\n")
-            self.show(line.replace("|", " "))
-            shown = line
-            connection.close()  # no connection is held open while sleeping: PostgreSQL may restart
-            time.sleep(0.5)
-        raise CommandError(f"Not finished after {PATIENCE_SECONDS // 60} minutes: {next_step(campaign)}")
-
-    def show(self, line: str, *, end: str = "") -> None:
-        """On a terminal one line that is drawn over; in a log only lines that are complete."""
-        if sys.stdout.isatty():
-            self.stdout.write(f"\r\033[K  {line}", ending=end)
-            self.stdout.flush()
-        elif end and line:
-            self.stdout.write(f"  {line}")
 
     def summarise(self, campaign: Campaign) -> None:
         """A short table: labels, mIoU after each training, pseudo-labels, what went back to people."""
@@ -164,16 +121,6 @@ class Command(BaseCommand):
         webbrowser.open(address)
         while True:
             time.sleep(3600)
-
-
-def progress_line(campaign: Campaign) -> str:
-    """What happens now: the step in words, then, after a bar, how far it is."""
-    stage = Stage.objects.filter(round__campaign=campaign, status=Status.RUNNING).select_related("round").first()
-    if stage is None:
-        return next_step(campaign)
-    step, steps = stage.progress.get("step", 0), stage.progress.get("steps", 0)
-    percent = f"{100 * step // steps} %" if steps else ""
-    return f"round {stage.round.number}: {stage.name}|{percent}"
 
 
 def check(campaign: Campaign) -> None:
