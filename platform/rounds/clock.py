@@ -1,6 +1,6 @@
 """The crontab of a campaign, in the time zone of the installation. Celery parses it; beat never sees it."""
 
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,15 +30,15 @@ def next_due(text: str, after: datetime) -> datetime:
     """The first moment past `after` at which the crontab strikes."""
     fields = parse(text)
     zone = ZoneInfo(settings.TIME_ZONE)
-    start = after.astimezone(zone)
+    today = after.astimezone(zone).date()
     for offset in range(HORIZON.days):
-        day = start.date() + timedelta(days=offset)
+        day = today + timedelta(days=offset)
         if not _strikes_on(fields, day.isoweekday() % 7, day.day, day.month):
             continue
         for hour in sorted(fields.hour):
             for minute in sorted(fields.minute):
-                moment = datetime.combine(day, time(hour, minute), tzinfo=zone)
-                if moment.timestamp() > after.timestamp():
+                moment = datetime.combine(day, time(hour, minute), tzinfo=zone).astimezone(UTC)
+                if moment > after:
                     return moment
     raise ValidationError(f"The crontab {text!r} never strikes.")
 

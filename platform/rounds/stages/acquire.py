@@ -35,7 +35,7 @@ def at_random(stage: Stage, rng: Generator) -> list[Pick]:
     """A random sample over scenes, from each split in proportion to its scenes; mixed, so that place tells nothing."""
     by_split: dict[str, list[Candidate]] = {}
     for image in unasked(stage, campaigns.askable(stage.round.campaign)).order_by("pk"):
-        by_split.setdefault(image.split, []).append(_blank_candidate(image))
+        by_split.setdefault(image.split, []).append(Candidate(id=str(image.pk), scene=image.scene_id))
     counts = in_proportion(
         {split: len({one.scene for one in found}) for split, found in by_split.items()}, stage.settings["count"]
     )  # fmt: skip
@@ -63,7 +63,7 @@ def latest_predictions(stage: Stage) -> dict[int, Prediction]:
     """The round's last prediction of each image that people may be asked about."""
     images = unasked(stage, campaigns.pool(stage.round.campaign))
     found = Prediction.objects.filter(stage__round=stage.round_id, image__in=images).select_related("image")
-    latest = found.order_by("image", "-stage__position").distinct("image")
+    latest = found.order_by("image_id", "-stage__position").distinct("image_id")
     return {one.image_id: one for one in latest}
 
 
@@ -77,15 +77,11 @@ def candidates(predictions: dict[int, Prediction]) -> list[Candidate]:
     """The predictions as `ml.acquisition` knows them."""
     return [
         Candidate(
-            id=str(one.image_id), scene=str(one.image.scene_id), uncertainty=one.uncertainty,
+            id=str(one.image_id), scene=one.image.scene_id, uncertainty=one.uncertainty,
             class_pixels=tuple(one.class_pixels),
         )
         for one in predictions.values()
     ]  # fmt: skip
-
-
-def _blank_candidate(image: Image) -> Candidate:
-    return Candidate(id=str(image.pk), scene=str(image.scene_id), uncertainty=0.0, class_pixels=())
 
 
 def _write(rows: list[Acquisition]) -> None:

@@ -45,7 +45,7 @@ def samples(campaign: Campaign, split: Split) -> tuple[Sample, ...]:
         images = campaign.project.images.filter(split=split, kept_out="", reference__isnull=False)
         truth = [(image, image.reference.path) for image in images.select_related("reference").order_by("pk")]
     else:
-        labels = campaign.labels().filter(image__split=split).select_related("image").order_by("image")
+        labels = campaign.labels().filter(image__split=split).select_related("image").order_by("image_id")
         truth = [(label.image, label.path) for label in labels]
     return tuple(
         Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=str(files.absolute(path)))

@@ -32,7 +32,7 @@ def ranking(stage: Stage) -> list[Prediction]:
     before = Stage.objects.filter(round=stage.round_id, kind="predict", position__lt=stage.position).last()
     if before is None:
         raise ValueError(f"{stage}: expected a predict stage before it, found none. Correct the recipe.")
-    predictions = before.predictions.select_related("image").order_by("image")
+    predictions = before.predictions.select_related("image").order_by("image_id")
     return sorted(predictions, key=trust, reverse=True)
 
 

@@ -40,14 +40,14 @@ def run(stage: Stage) -> None:
 def training_labels(stage: Stage) -> list[Label]:
     """The labels of training images that count now."""
     labels = stage.round.campaign.labels().filter(image__split=Split.TRAIN)
-    return list(labels.select_related("image").order_by("image"))
+    return list(labels.select_related("image").order_by("image_id"))
 
 
 def pseudo_labels(stage: Stage) -> list[PseudoLabel]:
     """This round's pseudo-labels so far, without images that people have labelled in the meantime."""
     labelled = stage.round.campaign.labels().values("image")
     chosen = PseudoLabel.objects.filter(stage__round=stage.round_id, image__split=Split.TRAIN, image__kept_out="")
-    return list(chosen.exclude(image__in=labelled).select_related("image", "prediction").order_by("image"))
+    return list(chosen.exclude(image__in=labelled).select_related("image", "prediction").order_by("image_id"))
 
 
 def refuse_held_out(images: list[Image]) -> None:
@@ -67,8 +67,6 @@ def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> 
     campaign = stage.round.campaign
     values: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings
     values.pop("pseudo", None)
-    if not pseudo:  # nothing was left to pseudo-label, or this is the supervised training
-        values["step"] = campaign.recipe["train"].get("step", "supervised")
     values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
     return dataclasses.replace(
         from_json(TrainSpec, json.dumps(values)),
