@@ -1,0 +1,172 @@
+"""Small charts as inline SVG: values in, markup out. Colours come from the style sheet, so both themes fit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from console.words import percent
+
+WIDTH, HEIGHT = 640, 260
+LEFT, RIGHT, TOP, BOTTOM = 52, 84, 14, 40  # margins around the plotting area: axis labels, names of the lines
+SPARK_WIDTH, SPARK_HEIGHT = 240, 44
+MARKERS = ("circle", "diamond")  # a line is told by its marker and its name, never by colour alone
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a line; `title` is what the pointer shows."""
+
+    x: float
+    y: float
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line through points in the order of x."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+def bar(share: float | None, *, title: str) -> SafeString:
+    """A horizontal bar, `share` of 1 long; a missing value draws the empty track."""
+    width = 0 if share is None else 100 * min(max(share, 0), 1)
+    return format_html(
+        '<svg class="chart-bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<rect class="track" width="100" height="8"/><rect class="fill" width="{}" height="8"/></svg>',
+        title,
+        _place(width),
+    )
+
+
+def sparkline(curve: Sequence[Sequence[float]], *, title: str) -> SafeString:
+    """A bare line through (x, y) pairs with its last point marked; nothing where there are fewer than two."""
+    if len(curve) < 2:
+        return SafeString()
+    xs, ys = [x for x, _ in curve], [y for _, y in curve]
+    frame = _Frame((min(xs), max(xs)), (min(ys), max(ys)), (3, SPARK_WIDTH - 3), (SPARK_HEIGHT - 3, 3))
+    places = [frame.at(x, y) for x, y in curve]
+    return format_html(
+        '<svg class="sparkline" viewBox="0 0 {} {}" role="img" aria-label="{}"><polyline points="{}"/>{}</svg>',
+        SPARK_WIDTH,
+        SPARK_HEIGHT,
+        title,
+        _path(places),
+        _mark(*places[-1], title=title, kind="circle"),
+    )
+
+
+def line_chart(lines: Sequence[Line], *, title: str, x_label: str) -> SafeString:
+    """Lines of shares (y in 0..1, shown as percent) over counts; nothing where no line has a point."""
+    drawn = [line for line in lines if line.points]
+    if not drawn:
+        return SafeString()
+    xs = sorted({point.x for line in drawn for point in line.points})
+    ys = _tens([point.y for line in drawn for point in line.points])
+    frame = _Frame((xs[0], xs[-1]), ys, (LEFT + 12, WIDTH - RIGHT - 12), (HEIGHT - BOTTOM, TOP))
+    parts = [_grid(frame), _x_axis(frame, xs, x_label), *_lines(frame, drawn)]
+    return format_html(
+        '<svg class="line-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
+        WIDTH,
+        HEIGHT,
+        title,
+        format_html_join("", "{}", ((part,) for part in parts)),
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Which values lie where: ranges of the data, and of the drawing (y runs downwards)."""
+
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+    across: tuple[float, float]
+    down: tuple[float, float]
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        return _between(x, self.xs, self.across), _between(y, self.ys, self.down)
+
+
+def _between(value: float, data: tuple[float, float], drawing: tuple[float, float]) -> float:
+    """A range of one value lies in the middle of the drawing."""
+    share = 0.5 if data[0] == data[1] else (value - data[0]) / (data[1] - data[0])
+    return drawing[0] + share * (drawing[1] - drawing[0])
+
+
+def _tens(values: Sequence[float]) -> tuple[float, float]:
+    """The whole tens of percent around shares, at least one ten apart."""
+    low, high = math.floor(10 * min(values)), math.ceil(10 * max(values))
+    return (low / 10, high / 10) if high > low else (low / 10 - 0.1, high / 10)
+
+
+def _place(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _grid(frame: _Frame) -> SafeString:
+    tens = range(round(10 * frame.ys[0]), round(10 * frame.ys[1]) + 1)
+    heights = [(_place(frame.at(frame.xs[0], ten / 10)[1]), 10 * ten) for ten in tens]
+    return format_html_join(
+        "",
+        '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+        '<text class="tick" x="{}" y="{}" text-anchor="end" dominant-baseline="middle">{} %</text>',
+        ((LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y, value) for y, value in heights),
+    )
+
+
+def _x_axis(frame: _Frame, xs: Sequence[float], label: str) -> SafeString:
+    ticks = [(_place(frame.at(x, 0)[0]), HEIGHT - BOTTOM + 17, f"{x:,.0f}") for x in _apart(frame, xs)]
+    ticks.append((_place((LEFT + WIDTH - RIGHT) / 2), HEIGHT - 4, label))
+    return format_html_join("", '<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>', ticks)
+
+
+def _apart(frame: _Frame, xs: Sequence[float]) -> list[float]:
+    """Those of the values whose numbers would not run into each other."""
+    kept = [xs[0]]
+    for x in xs[1:]:
+        if frame.at(x, 0)[0] - frame.at(kept[-1], 0)[0] >= 36:
+            kept.append(x)
+    return kept
+
+
+def _lines(frame: _Frame, lines: Sequence[Line]) -> list[SafeString]:
+    """Each line with its marks, and its name beside the last one; names keep a line's height apart."""
+    ends = sorted(range(len(lines)), key=lambda at: frame.at(0, lines[at].points[-1].y)[1])
+    heights: dict[int, float] = {}
+    for at in ends:
+        y = frame.at(0, lines[at].points[-1].y)[1]
+        heights[at] = max([y, *(other + 15 for other in heights.values())])
+    return [_line(frame, line, at, name_y=heights[at]) for at, line in enumerate(lines)]
+
+
+def _line(frame: _Frame, line: Line, at: int, *, name_y: float) -> SafeString:
+    places = [frame.at(point.x, point.y) for point in line.points]
+    kind = MARKERS[at % len(MARKERS)]
+    marks = [
+        _mark(*place, title=point.title or percent(point.y), kind=kind)
+        for place, point in zip(places, line.points, strict=True)
+    ]
+    return format_html(
+        '<g class="line-{}"><polyline points="{}"/>{}<text x="{}" y="{}" dominant-baseline="middle">{}</text></g>',
+        at,
+        _path(places),
+        format_html_join("", "{}", ((mark,) for mark in marks)),
+        _place(places[-1][0] + 10),
+        _place(name_y),
+        line.name,
+    )
+
+
+def _mark(x: float, y: float, *, title: str, kind: str) -> SafeString:
+    if kind == "circle":
+        return format_html('<circle cx="{}" cy="{}" r="4"><title>{}</title></circle>', _place(x), _place(y), title)
+    corners = _path([(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)])
+    return format_html('<polygon points="{}"><title>{}</title></polygon>', corners, title)

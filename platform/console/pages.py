@@ -1,0 +1,217 @@
+"""The pages: each reads rows and hands them to its template. Nothing here changes anything."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.views import LoginView
+from django.core.paginator import Paginator
+from django.db.models import Count, Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django_htmx.http import HttpResponseClientRefresh
+
+from catalog.models import Import, Project
+from config import proxy
+from config.services import embeds_label_studio
+from console import steps, tables
+from labelling.models import LabellingProject, RemoteAnnotation
+from rounds.models import Acquisition, Campaign, Evaluation, ModelVersion, Round, Stage, Status
+from rounds.promotion import succession
+
+ASKED = 24  # acquisitions shown on a round's page
+PROBLEMS = 5  # of annotations, shown at once
+REFUSED_PAGE = 50
+LIVE_IMPORT = (Import.Status.PENDING, Import.Status.RUNNING)
+# The poll runs every minute: three missed ones are worth a word.
+SILENT = timedelta(minutes=4)
+
+
+class Login(LoginView):
+    """The login page. A page that still polls after its session has ended is told to load itself again."""
+
+    template_name = "console/login.html"
+    redirect_authenticated_user = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.headers.get("HX-Request"):
+            return HttpResponseClientRefresh()
+        return super().dispatch(request, *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class CampaignCard:
+    campaign: Campaign
+    state: Status | None
+    labels: int
+    step: steps.Step
+
+
+@dataclass(frozen=True)
+class ProjectCard:
+    project: Project
+    champion: ModelVersion | None
+    evaluation: Evaluation | None
+    campaigns: list[CampaignCard]
+    past: list[Campaign]
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Every project with its champion, its open campaigns and the next step of each."""
+    cards = [_project_card(project) for project in _projects()]
+    states = {one.state for card in cards for one in card.campaigns if one.state}
+    imports = Import.objects.select_related("project").filter(status__in=LIVE_IMPORT)
+    context = {
+        "cards": cards,
+        "imports": imports,
+        "without_proxy": embeds_label_studio() and proxy.find() is None,
+        "services": LabellingProject.objects.exclude(error="").select_related("campaign__project"),
+        "problems": _problems(RemoteAnnotation.objects.all()),
+        "poll_seconds": 5 if imports or any(steps.poll_seconds(state) for state in states) else None,
+    }
+    return render(request, "console/home.html", context)
+
+
+def campaign(request: HttpRequest, pk: int) -> HttpResponse:
+    """One campaign: its rounds in a table, its learning curve, its triggers."""
+    found = get_object_or_404(Campaign.objects.select_related("project", "labelling_project"), pk=pk)
+    rounds = list(found.rounds.order_by("number").prefetch_related(_stages(), *tables.with_results("stages__")))
+    rows = tables.round_rows(rounds)
+    context = {
+        "campaign": found,
+        "labels": found.labels().count(),
+        "step": steps.step_of(found, rounds[-1] if rounds else None),
+        "rows": rows,
+        "curve": tables.learning_curve(rows),
+        "over": tables.measured_over(one for row in rows for one in row.models),
+        "triggers": steps.triggers(found),
+        "enough": steps.enough(found),
+        "silent": _is_silent(found),
+        "problems": _problems(RemoteAnnotation.objects.filter(task__project__campaign=found)),
+        "poll_seconds": steps.poll_seconds(rows[-1].state) if rows and not found.closed_at else None,
+    }
+    return render(request, "console/campaign.html", context)
+
+
+def round_(request: HttpRequest, pk: int) -> HttpResponse:
+    """One round: its stages as they run, and what they left."""
+    rounds = Round.objects.select_related("campaign__project", "campaign__labelling_project")
+    found = get_object_or_404(rounds.prefetch_related("stages", *tables.with_results("stages__")), pk=pk)
+    stages = list(found.stages.all())
+    state = steps.state_of(stages)
+    asked = Acquisition.objects.filter(stage__round=found)
+    answers = tables.answers(asked)
+    models = tables.model_rows(stages)
+    context = {
+        "round": found,
+        "campaign": found.campaign,
+        "state": state,
+        "step": steps.step_of(found.campaign, found),
+        "rows": [tables.stage_row(stage, answers) for stage in stages],
+        "models": models,
+        "over": tables.measured_over(models),
+        "strips": [one for at, stage in enumerate(stages) if (one := tables.strip(stage, stages[:at]))],
+        "asked": asked.select_related("image", "prediction", "task__project")[:ASKED],
+        "answers": answers,
+        "newer": found.campaign.rounds.filter(number__gt=found.number).first(),
+        "poll_seconds": steps.poll_seconds(state),
+    }
+    return render(request, "console/round.html", context)
+
+
+def model(request: HttpRequest, pk: int) -> HttpResponse:
+    """One model version: its figures per split and class, and where it comes from."""
+    versions = ModelVersion.objects.select_related("project", "stage__round__campaign", "stage__snapshot")
+    found = get_object_or_404(versions.prefetch_related("evaluations", "parents", "children", "promotions__by"), pk=pk)
+    evaluations = [one for one in tables.in_order(found.evaluations.all()) if one]
+    classes = list(found.project.classes.all())
+    names = ["background", *(one.name for one in classes)]
+    context = {
+        "model": found,
+        "evaluations": evaluations,
+        "names": names,
+        "classes": tables.class_rows(classes, evaluations),
+        "confusion": tables.confusion_rows(names, evaluations[0]) if evaluations else None,
+        "champion": found.project.models.filter(champion=True).first(),
+        "promotions": found.promotions.all(),
+        "can_roll_back": found.champion and len(succession(found.project)) > 1,
+    }
+    return render(request, "console/model.html", context)
+
+
+def import_(request: HttpRequest, pk: int) -> HttpResponse:
+    """One import: how far it is, and every refused file with its reason."""
+    found = get_object_or_404(Import.objects.select_related("project", "created_by"), pk=pk)
+    refused = Paginator(found.refused.all(), REFUSED_PAGE)
+    done = found.imported + found.already_there + refused.count
+    context = {
+        "import": found,
+        "refused": refused.get_page(request.GET.get("page")),
+        "done": done,
+        "percent": min(100, 100 * done // found.total) if found.total else None,
+        "seconds_left": _seconds_left(found, done),
+        "running": found.status in LIVE_IMPORT,
+        "poll_seconds": 2 if found.status in LIVE_IMPORT else None,
+    }
+    return render(request, "console/import.html", context)
+
+
+def _projects() -> QuerySet[Project]:
+    champions = ModelVersion.objects.filter(champion=True).prefetch_related("evaluations")
+    newest_first = Round.objects.order_by("-number").prefetch_related(_stages())
+    campaigns = Campaign.objects.select_related("labelling_project").order_by("-created_at")
+    still_open = campaigns.filter(closed_at=None).prefetch_related(Prefetch("rounds", newest_first))
+    return Project.objects.annotate(image_count=Count("images")).prefetch_related(
+        Prefetch("models", champions, to_attr="champions"),
+        Prefetch("campaigns", still_open, to_attr="open_campaigns"),
+        Prefetch("campaigns", campaigns.exclude(closed_at=None), to_attr="past_campaigns"),
+    )
+
+
+def _stages() -> "Prefetch[str]":
+    # Logs and loss curves are long, and only a round's own page shows them.
+    return Prefetch("stages", Stage.objects.defer("log_tail", "progress", "result"))
+
+
+def _project_card(project: Any) -> ProjectCard:
+    champion = next(iter(project.champions), None)
+    evaluations = tables.in_order(champion.evaluations.all()) if champion else ()
+    return ProjectCard(
+        project=project,
+        champion=champion,
+        evaluation=next((one for one in evaluations if one), None),
+        campaigns=[_campaign_card(one) for one in project.open_campaigns],
+        past=project.past_campaigns,
+    )
+
+
+def _campaign_card(one: Campaign) -> CampaignCard:
+    latest = next(iter(one.rounds.all()), None)
+    return CampaignCard(
+        campaign=one,
+        state=steps.state_of(latest.stages.all()) if latest else None,
+        labels=one.labels().count(),
+        step=steps.step_of(one, latest),
+    )
+
+
+def _problems(annotations: QuerySet[RemoteAnnotation]) -> list[RemoteAnnotation]:
+    """The latest annotations that could not be read."""
+    unread = annotations.exclude(problem="").select_related("task__project", "task__acquisition__image")
+    return list(unread.order_by("-updated_at")[:PROBLEMS])
+
+
+def _is_silent(one: Campaign) -> bool:
+    """Whether nobody has looked into Label Studio for a while: the workers or beat are down."""
+    found: LabellingProject | None = getattr(one, "labelling_project", None)
+    if found is None or one.closed_at or found.polled_at is None:
+        return False
+    return timezone.now() - found.polled_at > SILENT
+
+
+def _seconds_left(found: Import, done: int) -> float | None:
+    if found.heartbeat_at is None or not done or found.status not in LIVE_IMPORT:
+        return None
+    return (found.heartbeat_at - found.created_at).total_seconds() / done * max(0, found.total - done)
