@@ -29,7 +29,7 @@ def label_config(classes: Sequence[ClassInfo]) -> str:
     if (
         not names
         or len(set(names)) < len(names)
-        or not all(name.strip() == name and name.isprintable() for name in names)
+        or not all(name and name.strip() == name and name.isprintable() for name in names)
     ):
         raise ValueError(f"expected classes with different, printable names, got {names}. Rename them.")
     view = ET.Element("View")

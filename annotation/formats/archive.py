@@ -50,7 +50,7 @@ def _unpack(archive: zipfile.ZipFile, source: Path, scratch: Path, refused: list
     members = list(_acceptable(archive, refused))
     _check_total(members, source, scratch)
     for member, name in members:
-        reason = _extract(archive, member, scratch / name)
+        reason = _extract(archive, member, scratch / name, temporary=scratch / ".unpacking")
         if reason:
             refused.append((member.filename, reason))
 
@@ -61,11 +61,10 @@ def _acceptable(
     seen: set[PurePosixPath] = set()
     for member in archive.infolist():
         name = PurePosixPath(member.filename)
-        if member.is_dir() or (is_hidden(Path(name)) and ".." not in name.parts):
+        reason = _objection_to_name(member.filename)
+        if member.is_dir() or (not reason and is_hidden(Path(name))):
             continue
-        reason = _objection_to_name(member.filename) or _objection(member)
-        if not reason and name in seen:
-            reason = "this name comes twice in the archive."
+        reason = reason or _objection(member) or ("this name comes twice in the archive." if name in seen else "")
         if reason:
             refused.append((member.filename, reason))
             continue
@@ -110,21 +109,21 @@ def _check_total(members: list[tuple[zipfile.ZipInfo, PurePosixPath]], source: P
         raise BadSource(f"{source.name} needs {_mib(needed)} on the disk, {_mib(free)} are free. Make room.")
 
 
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, *, temporary: Path) -> str:
     """Write one member, whole or not at all. Why that failed; empty if it went well."""
     if target.is_file() and target.stat().st_size == member.file_size:
         return ""
-    temporary = target.with_name(".unpacking")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as packed, temporary.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked, length=2**20)
         temporary.replace(target)
     except _DAMAGED as error:
-        temporary.unlink(missing_ok=True)
         return f"it is damaged or packed in an unknown way ({error}). Pack it again."
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         return "the archive holds a file and a folder of the same name."
+    finally:
+        temporary.unlink(missing_ok=True)
     return ""
 
 
