@@ -1,0 +1,62 @@
+"""The reverse proxy through which annotators reach Label Studio: an nginx that lets through what labelling needs."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+
+from config import postgres
+from config.supervision import Program
+
+TEMPLATE = Path(__file__).with_name("label_studio_proxy.conf.template")
+
+
+def find() -> str | None:
+    """The nginx of this machine. A plain user's PATH rarely holds the folders of servers."""
+    return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def folder() -> Path:
+    return Path(settings.STATE_DIR) / "proxy"
+
+
+def site(values: dict[str, str]) -> str:
+    """The template with its ${NAMES} filled in; nginx's own $variables stay. Raises KeyError on an unknown name."""
+    return re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], TEMPLATE.read_text())
+
+
+def configuration() -> str:
+    """A whole nginx.conf for a server of our own beside the machine's."""
+    places = "\n".join(
+        f'    {kind}_temp_path "{folder() / kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    server = site(
+        {
+            "BURNISH_PROXY_LISTEN": f"{settings.HOST}:{settings.LABEL_STUDIO_PORT}",
+            "BURNISH_PROXY_UPSTREAM": f"http://127.0.0.1:{settings.LABEL_STUDIO_INTERNAL_PORT}",
+        }
+    )
+    user = postgres.service_user()
+    return f"""\
+daemon off;
+{f"user {user};" if user else ""}
+worker_processes 1;
+error_log stderr warn;
+pid "{folder() / "nginx.pid"}";
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+{places}
+{server}
+}}
+"""
+
+
+def program(nginx: str) -> Program:
+    folder().mkdir(parents=True, exist_ok=True)
+    path = folder() / "nginx.conf"
+    path.write_text(configuration())
+    # -e: before it reads its configuration it would open the machine's log, which is root's.
+    return Program("proxy", [nginx, "-e", "stderr", "-c", str(path), "-p", str(folder())])
