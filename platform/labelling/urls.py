@@ -1,3 +1,5 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from labelling import views
+
+urlpatterns = [path("hooks/label-studio/", views.label_studio, name="label-studio-hook")]

@@ -1,0 +1,284 @@
+"""A project with images on the real database, and the one seam that unit tests fake: the Label Studio client."""
+
+import io
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from PIL import Image as Picture
+
+from annotation import task_json
+from annotation.client import LabelStudioError
+from annotation.masks import write_index_png
+from annotation.remote import ProjectCounts, RemoteAnnotation, RemoteTask, RemoteUser
+from catalog import files
+from catalog.models import DefectClass, Image, Project, ReferenceMask, Scene
+from labelling import outbox, studio, tasks
+from labelling.models import Annotator
+from rounds import doorbell
+from rounds.campaigns import create_campaign
+from rounds.models import Acquisition, Campaign, ModelVersion, Prediction, Purpose, Round, Stage, StageFile, Status
+
+SIZE = (48, 32)  # width, height
+CLASSES = ["scratch", "patch"]
+
+
+class FakeLabelStudio:
+    """What Label Studio would hold, in memory; `down` makes every request fail."""
+
+    def __init__(self) -> None:
+        self.projects: dict[int, dict[str, Any]] = {}
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.annotations: dict[int, list[RemoteAnnotation]] = {}
+        self.moved: dict[int, datetime] = {}
+        self.calls: list[str] = []
+        self.down = False
+        self.webhooks_refused = False
+        self.after_import: Callable[[], None] = lambda: None
+        self.now = datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+    # What people do
+
+    def answer(self, task: int, result: list[dict[str, Any]], *, by: int = 7, **state: Any) -> RemoteAnnotation:
+        annotation = RemoteAnnotation(
+            id=1000 + sum(map(len, self.annotations.values())), result=tuple(result), completed_by=by,
+            created_at=self.tick(task), updated_at=self.now, lead_time=12.5, was_cancelled=False, parent_prediction=None,
+        )  # fmt: skip
+        self.annotations[task].append(replace(annotation, **state))
+        return self.annotations[task][-1]
+
+    def correct(self, task: int, annotation: RemoteAnnotation, **state: Any) -> None:
+        self.annotations[task].remove(annotation)
+        self.annotations[task].append(replace(annotation, updated_at=self.tick(task), **state))
+
+    def delete(self, task: int, annotation: RemoteAnnotation) -> None:
+        self.annotations[task].remove(annotation)
+        self.tick(task)
+
+    def tick(self, task: int) -> datetime:
+        self.now += timedelta(minutes=5)
+        self.moved[task] = self.now
+        return self.now
+
+    # The client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _asked(self, what: str) -> None:
+        if self.down:
+            raise LabelStudioError(f"Label Studio could not be reached to {what}. Check that it runs.")
+        self.calls.append(what)
+
+    def current_user(self) -> RemoteUser:
+        return RemoteUser(id=1, email="admin@burnish.example")
+
+    def find_project(self, description: str) -> int | None:
+        self._asked("find project")
+        return next((pk for pk, one in self.projects.items() if one["description"] == description), None)
+
+    def create_project(self, title: str, **words: str) -> int:
+        self._asked("create project")
+        self.projects[40 + len(self.projects)] = {"title": title, "model_version": "", **words}
+        return max(self.projects)
+
+    def update_project(self, project: int, **words: str) -> None:
+        self._asked("update project")
+        self.projects[project] |= words
+
+    def set_model_version(self, project: int, version: str) -> None:
+        if not any(one["project"] == project for one in self.tasks.values()):
+            raise LabelStudioError("Model version doesn't exist either as live model or as static predictions")
+        self.projects[project]["model_version"] = version
+
+    def permit_local_files(self, project: int, folder: Any) -> None:
+        self.projects[project]["folder"] = folder
+
+    def ensure_webhook(self, project: int, **how: str) -> None:
+        if self.webhooks_refused:
+            raise LabelStudioError("URL resolves to a reserved network address")
+        self.projects[project]["webhook"] = how
+
+    def counts(self, project: int) -> ProjectCounts:
+        self._asked("count")
+        return ProjectCounts(tasks=len(self.task_ids(project)), finished=0, annotations=0, skipped=0, predictions=0)
+
+    def import_tasks(self, project: int, tasks: Sequence[dict[str, Any]]) -> list[int]:
+        self._asked("import")
+        ids = list(range(len(self.tasks) + 500, len(self.tasks) + 500 + len(tasks)))
+        for pk, task in zip(ids, tasks, strict=True):
+            self.tasks[pk] = {**task, "project": project}
+            self.annotations[pk] = []
+            self.moved[pk] = self.now
+        self.after_import()
+        return ids
+
+    def tasks_by_acquisition(self, project: int, acquisitions: Collection[int]) -> dict[int, int]:
+        self._asked("look")
+        found = {self.tasks[pk]["data"]["acquisition"]: pk for pk in self.task_ids(project)}
+        return {one: pk for one, pk in found.items() if one in acquisitions}
+
+    def task_ids(self, project: int) -> set[int]:
+        return {pk for pk, one in self.tasks.items() if one["project"] == project}
+
+    def tasks_changed_since(self, project: int, since: datetime | None) -> Iterator[RemoteTask]:
+        self._asked("poll")
+        for pk in sorted(self.task_ids(project), key=lambda pk: self.moved[pk]):
+            if since is None or self.moved[pk] >= since:
+                yield RemoteTask(id=pk, updated_at=self.moved[pk], annotations=tuple(self.annotations[pk]))
+
+    def sign_up(self, email: str, password: str) -> int:
+        self._asked("sign up")
+        return 300 + sum(map(ord, email)) % 1000
+
+
+@pytest.fixture(autouse=True)
+def _data_dir(settings, tmp_path) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    settings.VIEWS_DIR = settings.DATA_DIR / "views"
+    settings.WEBHOOK_SECRET = "a shared secret"
+
+
+@pytest.fixture
+def remote(monkeypatch) -> FakeLabelStudio:
+    fake = FakeLabelStudio()
+    monkeypatch.setattr(studio, "client", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def rings(monkeypatch) -> list[tuple[str, int]]:
+    """What was rung, as (task, id), instead of a broker."""
+    heard: list[tuple[str, int]] = []
+    monkeypatch.setattr(doorbell, "_ring", lambda task, pk: heard.append((task, pk)))
+    monkeypatch.setattr(tasks, "ring", lambda task, pk, **_: heard.append((task.name, pk)))
+    return heard
+
+
+@pytest.fixture
+def project(db) -> Project:
+    project = Project.objects.create(name="rail heads", benchmark=True)
+    for index, name in enumerate(CLASSES, start=1):
+        DefectClass.objects.create(project=project, index=index, name=name, guide=f"Where a {name} ends.")
+    return project
+
+
+@pytest.fixture
+def campaign(project) -> Campaign:
+    return create_campaign(
+        project, name="first", recipe_name="supervised", budget=60, first_batch=3, batch=3, max_rounds=3
+    )
+
+
+@pytest.fixture
+def anna(db) -> User:
+    user = User.objects.create_user("anna@example.org", "anna@example.org", "burnishing-anna")
+    Annotator.objects.create(user=user, remote_id=7)
+    return user
+
+
+def truth_of(number: int) -> np.ndarray:
+    """One scratch, and a patch on every second image; every fifth is clean."""
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    if number % 5 == 4:
+        return mask
+    mask[4 + number % 8 : 7 + number % 8, 5:30] = 1
+    if number % 2:
+        mask[20:28, 30:44] = 2
+    return mask
+
+
+@pytest.fixture
+def truth() -> Callable[[int], np.ndarray]:
+    return truth_of
+
+
+@pytest.fixture
+def drawn() -> Callable[..., list[dict[str, Any]]]:
+    """Regions as the editor submits them."""
+    return lambda mask, origin="manual": task_json.regions(mask, CLASSES, origin=origin)
+
+
+def add_image(project: Project, number: int) -> Image:
+    rng = np.random.default_rng(number)
+    grey = np.clip(rng.normal(120, 12, SIZE[::-1]) - 50.0 * (truth_of(number) > 0), 0, 255).astype(np.uint8)
+    view, reference = f"views/{project.pk}/{number:03}.png", f"references/{project.pk}/{number:03}.png"
+    sha256 = _write(view, lambda file: Picture.fromarray(grey).save(file, "PNG"))
+    image = Image.objects.create(
+        project=project, scene=Scene.objects.create(project=project, split="train"), name=f"{number:03}.png", sha256=sha256,
+        original=view, view=view, view_sha256=sha256, width=SIZE[0], height=SIZE[1], split="train", descriptor=b"",
+    )  # fmt: skip
+    truth = _write(reference, lambda file: write_index_png(file, truth_of(number)))
+    ReferenceMask.objects.create(image=image, path=reference, sha256=truth)
+    return image
+
+
+@pytest.fixture
+def ask(project) -> Callable[..., list[Acquisition]]:
+    """Open a round that asks about new images; `masks`: what a model predicted for each, where there is a model."""
+
+    def ask(campaign: Campaign, count: int, *, masks: Sequence[np.ndarray] | None = None) -> list[Acquisition]:
+        one = Round.objects.create(campaign=campaign, number=campaign.rounds.count(), opened_because="a test")
+        acquire = Stage.objects.create(round=one, position=8, kind="acquire", name="acquire", status=Status.DONE)
+        Stage.objects.create(round=one, position=9, kind="annotate", name="annotate", status=Status.WAITING)
+        first = project.images.count()
+        images = [add_image(project, first + n) for n in range(count)]
+        predictions = _predictions(one, images, masks) if masks else [None] * count
+        return [
+            Acquisition.objects.create(
+                campaign=campaign, stage=acquire, image=image, purpose=Purpose.RANDOM, rank=rank, reason="a test",
+                prediction=prediction,
+            )
+            for rank, (image, prediction) in enumerate(zip(images, predictions, strict=True))
+        ]  # fmt: skip
+
+    return ask
+
+
+@pytest.fixture
+def asked(campaign, ask, remote) -> list[Acquisition]:
+    """Three images in people's hands."""
+    acquisitions = ask(campaign, 3)
+    outbox.push(campaign)
+    return acquisitions
+
+
+def _predictions(one: Round, images: list[Image], masks: Sequence[np.ndarray]) -> list[Prediction]:
+    project = one.campaign.project
+    train = Stage.objects.create(round=one, position=0, kind="train", name="train", status=Status.DONE)
+    predict = Stage.objects.create(round=one, position=1, kind="predict", name="predict", status=Status.DONE)
+    model = ModelVersion.objects.create(
+        project=project, stage=train, number=project.models.count() + 1, network="unet", parameters=1, path="-", sha256="-",
+        image_passes=1, seconds=1,
+    )  # fmt: skip
+    shard = f"stages/{predict.pk}/attempt-1/masks.zip"
+    sha256 = _write(shard, lambda file: _zip(file, {f"{n}.png": mask for n, mask in enumerate(masks)}))
+    StageFile.objects.create(stage=predict, name="masks.zip", path=shard, sha256=sha256, size=1)
+    return [
+        Prediction.objects.create(
+            stage=predict, model=model, image=image, member=f"{n}.png", uncertainty=0.5, confidence=0.5
+        )
+        for n, image in enumerate(images)
+    ]  # fmt: skip
+
+
+def _zip(file: io.BytesIO, masks: dict[str, np.ndarray]) -> None:
+    with ZipFile(file, "w") as archive:
+        for name, mask in masks.items():
+            content = io.BytesIO()
+            write_index_png(content, mask)
+            archive.writestr(name, content.getvalue())
+
+
+def _write(path: str, write: Callable[[io.BytesIO], None]) -> str:
+    content = io.BytesIO()
+    write(content)
+    return files.write_once(path, content.getvalue())
