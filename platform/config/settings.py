@@ -128,6 +128,8 @@ SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_NUMBER_FILES = 2000  # the import form takes a selection of files; more come as a zip
 MAX_UPLOAD_BYTES = 4 * 1024**3
+# What `check_integrity` holds against the files: each layer speaks for its own rows.
+INTEGRITY_CLAIMS = ["catalog.integrity.claims", "rounds.integrity.claims"]
 
 # --- Celery: the queue is a doorbell, the database is the truth -------------------------------------------------------
 BROKER_URL = ENV.text("BURNISH_BROKER_URL", f"redis+socket://{SOCKET_DIR}/valkey.sock")

@@ -1,0 +1,102 @@
+"""The files of a source, taken in by several threads; and their rows, put in by the batch."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from catalog.intake import NewImage, OldImage, Refused, StoredFile, take_in
+from catalog.models import Image, Import, Label, Project, ReferenceMask, RefusedFile, Scene
+from catalog.placement import Surfaces, place
+from catalog.sources import Source
+
+SIZE = 200  # images a transaction
+SECONDS = 1.0  # a batch is closed after this time too, so that progress is seen and a kill costs little
+CHUNK = 16  # images in the hands of the threads
+THREADS = min(4, (os.cpu_count() or 1) + 1)  # Pillow, zlib, hashing and the disk work beside Python
+
+
+@dataclass
+class Batch:
+    """Files whose contents are written and whose rows are not."""
+
+    new: list[NewImage] = field(default_factory=list)
+    old: list[OldImage] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.old) + len(self.refused)
+
+    def add(self, outcome: NewImage | OldImage | Refused) -> None:
+        """Put an outcome with its like."""
+        if isinstance(outcome, NewImage):
+            self.new.append(outcome)
+        elif isinstance(outcome, OldImage):
+            self.old.append(outcome)
+        else:
+            self.refused.append(outcome)
+
+
+def batches(source: Source) -> Iterator[Batch]:
+    """The source's files in order, taken in; what was refused before a picture was opened goes with the first batch."""
+    batch, closes = Batch(refused=list(source.refused)), time.monotonic() + SECONDS
+    with ThreadPoolExecutor(THREADS) as threads:
+        for start in range(0, len(source.found), CHUNK):
+            chunk = source.found[start : start + CHUNK]
+            for outcome in threads.map(lambda one: take_in(one, source.known.get(one.name), source.plan), chunk):
+                batch.add(outcome)
+            if len(batch) >= SIZE or time.monotonic() > closes:
+                yield batch
+                batch, closes = Batch(), time.monotonic() + SECONDS
+    yield batch
+
+
+def insert(one: Import, batch: Batch, surfaces: Surfaces, given: Mapping[str, str]) -> None:
+    """Make the rows of a batch. To be called inside a transaction."""
+    images = _insert_images(one.project, batch.new, surfaces, given)
+    masks = [(image.pk, new.mask) for image, new in zip(images, batch.new, strict=True) if new.mask]
+    masks += [(old.known.pk, old.mask) for old in batch.old if old.mask]
+    _insert_masks(masks, truth=one.project.benchmark)
+    # Refused again when the import goes on after a kill: reported once.
+    RefusedFile.objects.bulk_create(
+        [RefusedFile(of=one, name=refused.name, reason=refused.reason) for refused in batch.refused],
+        ignore_conflicts=True,
+    )
+
+
+def _insert_images(
+    project: Project, new: Sequence[NewImage], surfaces: Surfaces, given: Mapping[str, str]
+) -> list[Image]:
+    places = place(project, surfaces, new, given)
+    Scene.objects.bulk_create({id(one.scene): one.scene for one in places if one.scene.pk is None}.values())
+    return Image.objects.bulk_create(
+        Image(
+            project=project,
+            scene=there.scene,
+            name=image.name,
+            sha256=image.original.sha256,
+            original=image.original.path,
+            view=image.view.path,
+            view_sha256=image.view.sha256,
+            width=image.width,
+            height=image.height,
+            split=there.split,
+            kept_out=there.kept_out,
+            source={"bits": image.bits} if image.bits else {},
+            descriptor=image.descriptor,
+        )
+        for image, there in zip(new, places, strict=True)
+    )
+
+
+def _insert_masks(masks: Sequence[tuple[int, StoredFile]], *, truth: bool) -> None:
+    if truth:
+        ReferenceMask.objects.bulk_create(
+            ReferenceMask(image_id=image, path=mask.path, sha256=mask.sha256) for image, mask in masks
+        )
+        return
+    Label.objects.bulk_create(
+        Label(image_id=image, path=mask.path, sha256=mask.sha256, external_key=f"import:{image}")
+        for image, mask in masks
+    )

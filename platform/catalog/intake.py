@@ -1,0 +1,130 @@
+"""One file of a source on its way in: read, checked, its view and mask made and written.
+
+No row is touched here, so that several threads can do it side by side.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotation.masks import MaskError, read_index_mask
+from catalog import files
+from catalog.labels import index_png, write_mask
+from catalog.viewing import Unreadable, make_view, read_bounded
+from ml import scenes
+
+MAX_NAME = 500  # characters, as the rows hold
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image in the source, with its mask where it has one. Names are relative to the source."""
+
+    name: str
+    image: Path
+    mask: Path | None
+    mask_name: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image that is in the project already, and the sha256 of the mask that came with it, if any."""
+
+    pk: int
+    sha256: str
+    width: int
+    height: int
+    mask_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all files of an import have in common."""
+
+    project_id: int
+    mask_kind: str  # "references" or "labels"
+    classes: int
+    bits: int  # of 16-bit images (viewing.depth_of)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """A file that is fit to go in; what it needs is written."""
+
+    name: str
+    original: StoredFile
+    view: StoredFile
+    width: int
+    height: int
+    bits: int | None
+    descriptor: bytes
+    mask: StoredFile | None
+
+
+@dataclass(frozen=True)
+class OldImage:
+    """A file that is in already, and a mask that is new to it."""
+
+    known: Known
+    mask: StoredFile | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    name: str
+    reason: str
+
+
+def take_in(found: Found, known: Known | None, plan: Plan) -> NewImage | OldImage | Refused:
+    """What becomes of a file. An image whose mask is refused stays out with it: a pair goes in whole or not at all."""
+    name = _printable(found.name)
+    if name != found.name or len(name) > MAX_NAME:
+        return Refused(name[:MAX_NAME], f"its path is over {MAX_NAME} characters, or cannot be shown. Rename it.")
+    try:
+        content = read_bounded(found.image)
+        return _old_image(found, content, known, plan) if known else _new_image(found, content, plan)
+    except Unreadable as error:
+        return Refused(name, str(error))
+    except MaskError as error:
+        return Refused(found.mask_name[:MAX_NAME], f"{error} Its image {name} waits outside with it.")
+
+
+def _new_image(found: Found, content: bytes, plan: Plan) -> NewImage:
+    view = make_view(content, bits=plan.bits)
+    height, width = view.grey.shape
+    # Checked before a byte is written: what is refused leaves nothing behind.
+    mask = read_index_mask(found.mask, plan.classes, (width, height)) if found.mask else None
+    return NewImage(
+        name=found.name,
+        original=StoredFile(*files.keep("originals", plan.project_id, content, found.image.suffix.lower())),
+        view=StoredFile(*files.keep("views", plan.project_id, view.png, ".png")),
+        width=width,
+        height=height,
+        bits=view.bits,
+        descriptor=scenes.descriptor(view.grey),
+        mask=StoredFile(*write_mask(plan.mask_kind, plan.project_id, mask)) if mask is not None else None,
+    )
+
+
+def _old_image(found: Found, content: bytes, known: Known, plan: Plan) -> OldImage:
+    if hashlib.sha256(content).hexdigest() != known.sha256:
+        raise Unreadable("the project holds another picture of this name. Images never change: give it a new name.")
+    if found.mask is None:
+        return OldImage(known, mask=None)
+    mask = read_index_mask(found.mask, plan.classes, (known.width, known.height))
+    if known.mask_sha256 is None:
+        return OldImage(known, StoredFile(*write_mask(plan.mask_kind, plan.project_id, mask)))
+    if hashlib.sha256(index_png(mask)).hexdigest() != known.mask_sha256:
+        raise MaskError("the image came with another mask before, which stays. Correct it in Label Studio.")
+    return OldImage(known, mask=None)
+
+
+def _printable(name: str) -> str:
+    """The name with a question mark for what no database text can hold: bytes that are no UTF-8, and NUL."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "?")

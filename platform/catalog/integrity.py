@@ -1,0 +1,76 @@
+"""Rows against files, both ways: what a row names is there and unchanged, and nothing lies about that no row names."""
+
+import time
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models import F, Model, QuerySet
+from django.utils.module_loading import import_string
+
+from catalog import files
+from catalog.models import Image, Label, ReferenceMask
+
+OWNED = ("originals", "views", "references", "labels")  # folders in which every file belongs to a row
+SETTLED = 600  # seconds; a younger file may wait for its row (files are written first)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row says: this file is there and has this content."""
+
+    row: str
+    path: str
+    sha256: str
+
+
+def claims() -> Iterator[Claim]:
+    """What the catalogue's rows say."""
+    images = Image.objects.order_by("pk")
+    yield from claims_of(images, "original", "sha256")
+    yield from claims_of(images, "view", "view_sha256")
+    yield from claims_of(ReferenceMask.objects.order_by("pk"), "path", "sha256")
+    yield from claims_of(Label.objects.filter(withdrawn=False).order_by("pk"), "path", "sha256")
+
+
+def claims_of(rows: QuerySet[Model], path: str, sha256: str) -> Iterator[Claim]:
+    """One claim per row, from the fields that hold the path and the sha256."""
+    for pk, where, digest in rows.values_list("pk", path, sha256).iterator():
+        yield Claim(f"{rows.model.__name__} {pk}", where, digest)
+
+
+def faults(*, contents: bool = True) -> Iterator[str]:
+    """Everything that is wrong, in sentences. `contents`: read every file and compare, not only look for it."""
+    claimed: dict[str, str] = {}
+    for source in settings.INTEGRITY_CLAIMS:
+        for claim in import_string(source)():
+            if claim.path not in claimed:
+                yield from _missing_or_changed(claim, contents=contents)
+            elif claimed[claim.path] != claim.sha256:
+                yield f"{claim.row}: {claim.path} has another sha256 in another row. One of the two rows is wrong."
+            claimed.setdefault(claim.path, claim.sha256)
+    yield from _orphans(claimed)
+    yield from _cut_scenes()
+
+
+def _missing_or_changed(claim: Claim, *, contents: bool) -> Iterator[str]:
+    path = files.absolute(claim.path)
+    if not path.is_file():
+        yield f"{claim.row}: {claim.path} is missing. Restore it from a backup."
+    elif contents and (found := files.sha256_of(path)) != claim.sha256:
+        yield f"{claim.row}: {claim.path} has changed: sha256 {claim.sha256} expected, {found} found. Restore it."
+
+
+def _orphans(claimed: Container[str]) -> Iterator[str]:
+    root, before = files.absolute("originals").parent, time.time() - SETTLED
+    for kind in OWNED:
+        for path in sorted((root / kind).rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if name not in claimed and path.is_file() and path.stat().st_mtime < before:
+                yield f"{name} belongs to no row: left by an import that was killed. It can be removed."
+
+
+def _cut_scenes() -> Iterator[str]:
+    cut = Image.objects.filter(kept_out="").exclude(split=F("scene__split"))
+    for image in cut.select_related("scene").order_by("pk").iterator():
+        yield f"image {image.pk}: is in {image.split}, its {image.scene} in {image.scene.split}. A split cuts a scene."

@@ -1,0 +1,136 @@
+"""What an import is about to take in: its files in order, the splits given for them, what the project knows already."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotation.formats import BadSource, Layout, detect, open_source, read_splits
+from annotation.masks import ClassInfo
+from catalog import files
+from catalog.intake import Found, Known, Plan, Refused
+from catalog.models import DefectClass, Image, Import, Label, Project, ReferenceMask, Split
+from catalog.viewing import depth_of
+
+# Held-out images first: where a given split cuts through a scene, what comes later is kept out.
+ORDER = ("test", "val", "train")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything an import knows before it opens a picture."""
+
+    found: tuple[Found, ...]
+    given: dict[str, str]  # image name -> split
+    known: dict[str, Known]  # image name -> what the project holds
+    plan: Plan
+    refused: tuple[Refused, ...]
+    notices: tuple[str, ...]
+
+
+def open_import(one: Import) -> Source:
+    """The source of an import, unpacked where it is a zip; the project's classes made where it has none.
+
+    Raises:
+        BadSource: nothing can be imported from it.
+    """
+    refused: list[tuple[str, str]] = []
+    layout = detect(open_source(Path(one.source), unpacked(one), refused))
+    given, notices = _given_splits(one, layout)
+    found = sorted(_found(layout), key=lambda entry: (_turn(given.get(entry.name)), entry.name))
+    masks = any(entry.mask for entry in found)
+    classes = _settle_classes(one.project, layout.classes, masks=masks)
+    return Source(
+        found=tuple(found),
+        given=given,
+        known=_known(one.project),
+        plan=Plan(one.project_id, "references" if one.project.benchmark else "labels", classes, _bits(one, found)),
+        refused=tuple(Refused(*entry) for entry in [*refused, *layout.strays()]),
+        notices=(*notices, *_split_notices(given, found)),
+    )
+
+
+def unpacked(one: Import) -> Path:
+    """Where the import's zip is unpacked."""
+    return files.absolute(f"imports/{one.pk}")
+
+
+def upload_of(one: Import) -> Path | None:
+    """The folder that holds what was uploaded for this import; None where its source is the user's own."""
+    uploads = files.absolute("imports")
+    source = Path(one.source)
+    return uploads / source.relative_to(uploads).parts[0] if source.is_relative_to(uploads) else None
+
+
+def _found(layout: Layout) -> list[Found]:
+    return [
+        Found(name, image, mask, mask.relative_to(layout.root).as_posix() if mask else "")
+        for name, image, mask in layout.pairs()
+    ]
+
+
+def _turn(split: str | None) -> int:
+    return ORDER.index(split) if split else len(ORDER)
+
+
+def _given_splits(one: Import, layout: Layout) -> tuple[dict[str, str], list[str]]:
+    if not one.split_file:
+        return layout.splits, []
+    path = Path(one.split_file)
+    unused = sorted(set(json.loads(path.read_text())) - set(Split.values))
+    notices = [f"{path.name}: {', '.join(unused)} is not used; train, val and test are."] if unused else []
+    return read_splits(path), notices
+
+
+def _split_notices(given: dict[str, str], found: Sequence[Found]) -> list[str]:
+    names = {entry.name for entry in found}
+    missing, unlisted = sorted(given.keys() - names), sorted(names - given.keys())
+    notices = []
+    if missing:
+        notices.append(f"The given split names {len(missing)} images that are not here, for example {missing[0]}.")
+    if given and unlisted:
+        notices.append(
+            f"The given split does not name {len(unlisted)} of the images, for example {unlisted[0]}: "
+            "they were divided by scene."
+        )
+    return notices
+
+
+def _settle_classes(project: Project, brought: Sequence[ClassInfo], *, masks: bool) -> int:
+    """How many classes the project has; those that the source brings are made where it has none."""
+    names, present = [one.name for one in brought], project.class_names()
+    if not present:
+        make_classes(project, brought)
+        present = names
+    if names != present[: len(names)]:
+        raise BadSource(
+            f"The source's classes are {', '.join(names)}; project {project} has {', '.join(present)}, in this order. "
+            "The same index would mean different defects: bring both into one order, or import into another project."
+        )
+    if masks and not present:
+        raise BadSource("The source holds masks but nothing names their classes. Add the classes to the project first.")
+    return len(present)
+
+
+def make_classes(project: Project, brought: Sequence[ClassInfo]) -> None:
+    """Give a project without classes these, with the indices 1, 2, 3 ..."""
+    DefectClass.objects.bulk_create(
+        DefectClass(project=project, index=index, name=one.name, colour=one.colour)
+        for index, one in enumerate(brought, start=1)
+    )
+
+
+def _known(project: Project) -> dict[str, Known]:
+    masks = dict(ReferenceMask.objects.filter(image__project=project).values_list("image", "sha256"))
+    imported = Label.objects.filter(image__project=project, external_key__startswith="import:")
+    masks |= dict(imported.values_list("image", "sha256"))
+    rows = Image.objects.filter(project=project).values_list("name", "pk", "sha256", "width", "height")
+    return {
+        name: Known(pk, sha256, width, height, masks.get(pk)) for name, pk, sha256, width, height in rows.iterator()
+    }
+
+
+def _bits(one: Import, found: Sequence[Found]) -> int:
+    """One number for a project: what its first 16-bit images had holds for all that come later."""
+    deep = Image.objects.filter(project=one.project, source__has_key="bits").order_by("pk").first()
+    return deep.source["bits"] if deep else depth_of([entry.image for entry in found])
