@@ -45,22 +45,45 @@ def create_campaign(
         budget=budget, first_batch=first_batch, batch=batch, max_rounds=max_rounds, scripted=scripted,
         label_trigger=label_trigger, clock=clock, created_by=created_by,
     )  # fmt: skip
-    check(campaign)
-    campaign.save()
-    doorbell.ring_advance(campaign.pk)
+    if problems := contradictions(campaign):
+        raise ValidationError(problems)
+    campaign.full_clean()
+    begin(campaign)
     return campaign
 
 
-def check(campaign: Campaign) -> None:
-    """Refuse a campaign that could not run.
+def begin(campaign: Campaign) -> None:
+    """Save a new campaign that was found free of contradictions, and ring for its first round."""
+    campaign.save()
+    doorbell.ring_advance(campaign.pk)
 
-    Raises:
-        ValidationError: with one sentence for each contradiction.
-    """
-    problems = [sentence for sentence in _contradictions(campaign) if sentence]
-    if problems:
-        raise ValidationError(problems)
-    campaign.full_clean()
+
+def contradictions(campaign: Campaign) -> list[str]:
+    """One sentence for each reason why the campaign could not run."""
+    possible = [
+        "Round 0 needs at least one image to label." if not campaign.first_batch else None,
+        "At least one training round is needed." if not campaign.max_rounds else None,
+        f"The budget ({campaign.budget}) must cover the first batch ({campaign.first_batch})."
+        if campaign.budget < campaign.first_batch
+        else None,
+        f"A script answers from given truth, and the images of {campaign.project} are not marked as a benchmark."
+        if campaign.scripted and not campaign.project.benchmark
+        else None,
+        None if campaign.scripted else _rival_problem(campaign),
+        clock_problem(campaign.clock),
+        _training_problem(campaign.recipe["train"]),
+    ]
+    return [sentence for sentence in possible if sentence]
+
+
+def clock_problem(clock: str) -> str | None:
+    """Why the crontab cannot be followed; None when it can, or when there is none."""
+    try:
+        if clock:
+            clocks.next_due(clock, timezone.now())
+    except ValidationError as problem:
+        return str(problem.message)
+    return None
 
 
 def set_triggers(campaign: Campaign, *, label_trigger: int | None, clock: str) -> None:
@@ -133,34 +156,9 @@ def _lock(one: Round) -> Campaign:
     return Campaign.objects.select_for_update().get(pk=one.campaign_id)
 
 
-def _contradictions(campaign: Campaign) -> list[str | None]:
-    return [
-        "Round 0 needs at least one image to label." if not campaign.first_batch else None,
-        "At least one training round is needed." if not campaign.max_rounds else None,
-        f"The budget ({campaign.budget}) must cover the first batch ({campaign.first_batch})."
-        if campaign.budget < campaign.first_batch
-        else None,
-        f"A script answers from given truth, and the images of {campaign.project} are not marked as a benchmark."
-        if campaign.scripted and not campaign.project.benchmark
-        else None,
-        None if campaign.scripted else _rival_problem(campaign),
-        _clock_problem(campaign.clock),
-        _training_problem(campaign.recipe["train"]),
-    ]
-
-
 def _rival_problem(campaign: Campaign) -> str | None:
     rival = Campaign.objects.filter(project=campaign.project, scripted=False, closed_at=None).first()
     return f"{campaign.project} has an open campaign for people already: close {rival} first." if rival else None
-
-
-def _clock_problem(clock: str) -> str | None:
-    try:
-        if clock:
-            clocks.next_due(clock, timezone.now())
-    except ValidationError as problem:
-        return str(problem.message)
-    return None
 
 
 def _training_problem(train: dict[str, Any]) -> str | None:

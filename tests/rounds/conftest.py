@@ -1,6 +1,5 @@
 """A small benchmark project on the real database, a script that answers, and the one seam that is faked: `run_ml`."""
 
-import hashlib
 import io
 import threading
 import zipfile
@@ -15,6 +14,8 @@ from django.db import connections
 from django.utils import timezone
 from PIL import Image as Picture
 
+from catalog import files
+from catalog.labels import store_label
 from catalog.models import DefectClass, Image, Label, Project, ReferenceMask, Scene
 from config import celery_app
 from ml import spec
@@ -69,18 +70,7 @@ def truth_of(number: int) -> np.ndarray:
 
 
 @pytest.fixture
-def store(data_dir) -> Callable[[str, bytes], str]:
-    def write(path: str, data: bytes) -> str:
-        file = data_dir / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-        return hashlib.sha256(data).hexdigest()
-
-    return write
-
-
-@pytest.fixture
-def add_images(store) -> Callable[..., list[Image]]:
+def add_images(data_dir) -> Callable[..., list[Image]]:
     def add(project: Project, *, split: str, count: int, reference: bool = True) -> list[Image]:
         made = []
         for number in range(project.images.count(), project.images.count() + count):
@@ -88,7 +78,7 @@ def add_images(store) -> Callable[..., list[Image]]:
             mask = truth_of(number)
             grey = np.clip(rng.normal(100, 10, (SIZE, SIZE)) + 60.0 * mask, 0, 255).astype(np.uint8)
             path = f"views/{project.pk}/{number}.png"
-            sha256 = store(path, png(grey))
+            sha256 = files.write_once(path, png(grey))
             image = Image.objects.create(
                 project=project, scene=Scene.objects.create(project=project, split=split), name=f"{number:03}.png",
                 sha256=sha256, original=path, view=path, view_sha256=sha256, width=SIZE, height=SIZE, split=split,
@@ -96,7 +86,7 @@ def add_images(store) -> Callable[..., list[Image]]:
             )  # fmt: skip
             if reference:
                 path = f"references/{project.pk}/{number}.png"
-                ReferenceMask.objects.create(image=image, path=path, sha256=store(path, png(mask)))
+                ReferenceMask.objects.create(image=image, path=path, sha256=files.write_once(path, png(mask)))
             made.append(image)
         return made
 
@@ -143,16 +133,13 @@ def campaign(project, make_campaign) -> Campaign:
 
 
 @pytest.fixture
-def label(anna, store) -> Callable[..., Label]:
+def label(anna) -> Callable[..., Label]:
     """A label as labelling stores it; the mask is the known truth unless one is given."""
 
-    def make(image: Image, *, mask: np.ndarray | None = None, scripted: bool | None = None) -> Label:
-        number = Label.objects.count()
-        mask = truth_of(int(image.name[:3])) if mask is None else mask
-        path = f"labels/{image.project_id}/{number}.png"
-        return Label.objects.create(
-            image=image, annotator=anna, path=path, sha256=store(path, png(mask)), external_key=f"test:{number}",
-            scripted=image.project.benchmark if scripted is None else scripted,
+    def make(image: Image, *, mask: np.ndarray | None = None) -> Label:
+        return store_label(
+            image, truth_of(int(image.name[:3])) if mask is None else mask, annotator=anna, seconds=1.0, origins={},
+            scripted=image.project.benchmark, external_key=f"test:{Label.objects.count()}",
         )  # fmt: skip
 
     return make
@@ -224,7 +211,7 @@ def in_threads() -> Callable[..., list[Any]]:
         def one() -> None:
             try:
                 results.append(function())
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001  whatever it was is the result
                 results.append(problem)
             finally:
                 connections.close_all()

@@ -1,4 +1,5 @@
 import threading
+from contextlib import suppress
 
 import pytest
 from django.db.models import QuerySet
@@ -154,10 +155,8 @@ def both_have_looked(monkeypatch):
 
     def slow_rule(*args, **kwargs):
         reason = rule(*args, **kwargs)
-        try:
+        with suppress(threading.BrokenBarrierError):
             barrier.wait(timeout=1)
-        except threading.BrokenBarrierError:
-            pass
         return reason
 
     monkeypatch.setattr(schedule, "why_open_next_round", slow_rule)

@@ -44,18 +44,13 @@ def at_random(stage: Stage, rng: Generator) -> list[Pick]:
 
 
 def in_proportion(sizes: dict[str, int], count: int) -> dict[str, int]:
-    """How many of `count` fall to each part: by largest remainder, at least one each where there is enough to share."""
+    """How many of `count` fall to each part: one at least, and then to whichever is furthest below its share."""
     total = sum(sizes.values())
     count = min(count, total)
-    if count < len(sizes):
-        return dict.fromkeys(sorted(sizes, key=lambda part: -sizes[part])[:count], 1)
-    shares = {part: max(1.0, count * size / total) for part, size in sizes.items()}
-    counts = {part: int(share) for part, share in shares.items()}
-    by_remainder = sorted(sizes, key=lambda part: (counts[part] - shares[part], part))
-    for part in by_remainder[: max(0, count - sum(counts.values()))]:
-        counts[part] += 1
-    largest = max(counts, key=lambda part: counts[part])
-    counts[largest] -= max(0, sum(counts.values()) - count)  # the least shares were rounded up to one
+    largest_first = sorted(sizes, key=lambda part: (-sizes[part], part))
+    counts = dict.fromkeys(largest_first[:count], 1)
+    for _ in range(count - len(counts)):
+        counts[max(counts, key=lambda part: count * sizes[part] / total - counts[part])] += 1
     return counts
 
 
