@@ -14,7 +14,7 @@ from labelling import inbox, outbox, people
 from labelling.models import Annotator, LabellingProject, RemoteAnnotation, Task
 
 
-class ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class ReadOnly(ModelAdmin):
     """Rows that follow Label Studio: to be looked at, never edited here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -108,4 +108,4 @@ class AnnotatorAdmin(ReadOnly):
 
     @admin.display
     def answers(self, annotator: Annotator) -> int:
-        return annotator.user.labels.filter(withdrawn=False).count()  # type: ignore[attr-defined]
+        return annotator.user.labels.filter(withdrawn=False).count()
