@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from console.words import percent
 
-WIDTH, HEIGHT = 640, 260
+WIDTH, HEIGHT = 480, 230
 LEFT, RIGHT, TOP, BOTTOM = 52, 84, 14, 40  # margins around the plotting area: axis labels, names of the lines
 SPARK_WIDTH, SPARK_HEIGHT = 240, 44
 MARKERS = ("circle", "diamond")  # a line is told by its marker and its name, never by colour alone

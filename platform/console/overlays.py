@@ -13,7 +13,7 @@ from PIL import Image, ImageColor
 from catalog.models import IGNORE
 
 LONG_SIDE = 320  # pixels; twice the width at which pages show a thumbnail, for fine screens
-FILL = 0.4  # how much of the class colour covers the surface: the defect must stay visible beneath
+FILL = 0.45  # how much of the class colour covers the surface: the defect must stay visible beneath
 GREY = (128, 128, 128)  # what counts neither way
 
 

@@ -8,7 +8,6 @@ from django.contrib.auth.views import LoginView
 from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRefresh
@@ -35,10 +34,10 @@ class Login(LoginView):
     template_name = "console/login.html"
     redirect_authenticated_user = True
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.headers.get("HX-Request"):
             return HttpResponseClientRefresh()
-        return super().dispatch(request, *args, **kwargs)
+        return super().get(request, *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,8 @@ def _projects() -> QuerySet[Project]:
     champions = ModelVersion.objects.filter(champion=True).prefetch_related("evaluations")
     newest_first = Round.objects.order_by("-number").prefetch_related(_stages())
     campaigns = Campaign.objects.select_related("labelling_project").order_by("-created_at")
-    still_open = campaigns.filter(closed_at=None).prefetch_related(Prefetch("rounds", newest_first))
+    newest_rounds = Prefetch("rounds", newest_first, to_attr="newest_rounds")
+    still_open = campaigns.filter(closed_at=None).prefetch_related(newest_rounds)
     return Project.objects.annotate(image_count=Count("images")).prefetch_related(
         Prefetch("models", champions, to_attr="champions"),
         Prefetch("campaigns", still_open, to_attr="open_campaigns"),
@@ -187,8 +187,8 @@ def _project_card(project: Any) -> ProjectCard:
     )
 
 
-def _campaign_card(one: Campaign) -> CampaignCard:
-    latest = next(iter(one.rounds.all()), None)
+def _campaign_card(one: Any) -> CampaignCard:
+    latest = next(iter(one.newest_rounds), None)
     return CampaignCard(
         campaign=one,
         state=steps.state_of(latest.stages.all()) if latest else None,

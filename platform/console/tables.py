@@ -148,7 +148,7 @@ def round_rows(rounds: Sequence[Round]) -> list[RoundRow]:
     asked: dict[int, list[str]] = {}
     purposes = Acquisition.objects.filter(stage__round__in=ids).values_list("stage__round", "purpose")
     for round_id, purpose, number in purposes.annotate(Count("pk")).order_by("purpose"):
-        asked.setdefault(round_id, []).append(f"{number} {Purpose(purpose).label}")
+        asked.setdefault(round_id, []).append(f"{number} ({Purpose(purpose).label})")
     return [
         RoundRow(
             round=one,
@@ -162,8 +162,10 @@ def round_rows(rounds: Sequence[Round]) -> list[RoundRow]:
 
 
 def learning_curve(rows: Sequence[RoundRow]) -> SafeString:
-    """Labels against mIoU of each round's last model, one line a split."""
-    last = [row.models[-1] for row in rows if row.models]
+    """Labels against mIoU of each round's last model, one line a split; nothing before there are two rounds of it."""
+    last = [row.models[-1] for row in rows if row.models and any(row.models[-1].evaluations)]
+    if len(last) < 2:
+        return SafeString()
     lines = [
         Line(
             SPLITS[split],

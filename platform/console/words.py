@@ -23,7 +23,7 @@ def duration(seconds: float | None) -> str:
         return "–"
     left = round(seconds)
     if left < 1:
-        return "less than a second"
+        return "a moment"
     largest = next(i for i, (_, size) in enumerate(UNITS) if left >= size)
     parts = []
     for name, size in UNITS[largest : largest + 2]:

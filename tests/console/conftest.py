@@ -47,12 +47,12 @@ def data_dir(settings, tmp_path) -> Path:
 
 @pytest.fixture
 def annotator(db) -> User:
-    return User.objects.create_user("ann@burnish.example", password="long-enough-9")
+    return User.objects.create_user("ann@burnish.example")
 
 
 @pytest.fixture
 def engineer(db) -> User:
-    return User.objects.create_superuser("eve@burnish.example", password="long-enough-9")
+    return User.objects.create_superuser("eve@burnish.example")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_a_defect_is_tinted_within_and_outlined_at_its_edge(grey_view):
     drawn = np.asarray(overlays.overlay(grey_view, square(1), COLOURS))
 
     assert tuple(drawn[10, 10]) == (255, 0, 0)
-    assert tuple(drawn[20, 20]) == (162, 60, 60)  # 0.6 of the surface, 0.4 of the colour
+    assert tuple(drawn[20, 20]) == (170, 55, 55)  # 0.55 of the surface, 0.45 of the colour
     assert tuple(drawn[5, 5]) == (100, 100, 100)
 
 

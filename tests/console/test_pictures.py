@@ -49,8 +49,8 @@ def test_a_prediction_is_drawn_in_the_colour_of_its_class(as_annotator, one):
     red, green, blue = mean_colour(as_annotator.get(overlay_of(one)))
 
     assert red > 150
-    assert green == pytest.approx(77, abs=5)
-    assert blue == pytest.approx(77, abs=5)
+    assert green == pytest.approx(70, abs=5)
+    assert blue == pytest.approx(70, abs=5)
 
 
 def test_a_new_class_colour_makes_a_new_picture(as_annotator, one):

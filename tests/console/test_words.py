@@ -6,7 +6,7 @@ from console import words
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0.2, "less than a second"),
+        (0.2, "a moment"),
         (1, "1 second"),
         (59.6, "1 minute"),
         (185, "3 minutes 5 seconds"),
