@@ -56,9 +56,6 @@ from django.db import connection  # noqa: E402
 
 from config import postgres, services  # noqa: E402
 
-# Before the conftest of a folder imports models: `pytest tests/rounds` loads it earlier than pytest-django sets up.
-django.setup()
-
 
 def pytest_unconfigure() -> None:
     services.stop()
