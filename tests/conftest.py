@@ -65,7 +65,7 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="session")
 def stores() -> None:
     """PostgreSQL and Valkey. Rings for the doorbell stay in a broker of their own: the stack's workers know other rows."""
-    services.start_stores(lambda line: None)
+    services.start_stores(lambda _: None)
     current_app.conf.broker_url += "?virtual_host=1"
     with contextlib.closing(postgres.connect()) as admin, admin.cursor() as cursor:
         cursor.execute("ALTER ROLE burnish CREATEDB")

@@ -26,6 +26,7 @@ from config import label_studio, postgres, preflight, proxy, supervision
 from config.supervision import NotStarted, Program
 
 Report = Callable[[str], object]
+STORES = ("postgres", "valkey")
 PATIENCE_SECONDS = 90  # for a server to answer on a busy machine
 
 
@@ -137,7 +138,7 @@ def start(report: Report) -> bool:
             wait_until_all_answer(report)
         except BaseException:
             if fresh:
-                supervision.shut_down()
+                supervision.shut_down(last=STORES)
             raise
     return True
 
@@ -276,7 +277,7 @@ def stop() -> bool:
     """Stop everything and make sure that nothing is left; False when nothing ran."""
     with lock():
         ran = supervision.daemon_pid() is not None
-        supervision.shut_down()
+        supervision.shut_down(last=STORES)
         shutil.rmtree(settings.SOCKET_DIR, ignore_errors=True)
         return ran
 

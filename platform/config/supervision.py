@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -28,7 +28,7 @@ class NotStarted(RuntimeError):
 
 @dataclass(frozen=True)
 class Program:
-    """One supervised process. Programs are stopped in reverse order of a stack's list."""
+    """One supervised process. Programs are stopped in reverse order of the stack's list."""
 
     name: str
     command: Sequence[str]
@@ -191,13 +191,9 @@ def states() -> dict[str, ProgramState]:
 
 
 def start(program: Program) -> bool:
-    """True when it had to be started, False when it ran already.
-
-    Raises:
-        NotStarted: it ends as soon as it starts.
-    """
+    """True when it had to be started, False when it ran already. Whether it stays up is for the caller to see."""
     try:
-        server().startProcess(program.name)  # returns after startsecs
+        server().startProcess(program.name, False)
     except Fault as fault:
         if fault.faultCode == Faults.ALREADY_STARTED:
             return False
@@ -205,13 +201,21 @@ def start(program: Program) -> bool:
     return True
 
 
-def shut_down(seconds: float = 90) -> list[str]:
-    """Stop everything in reverse order; what had to be killed, as command lines."""
+def shut_down(last: Collection[str], seconds: float = 90) -> list[str]:
+    """Stop everything; what had to be killed, as command lines.
+
+    Args:
+        last: programs that the others need while they stop; the others stop side by side.
+        seconds: after that the rest is killed.
+    """
     pid = daemon_pid()
     if pid is None:
         return []
     family = processes.with_descendants(pid)
     with contextlib.suppress(OSError, HTTPException, Fault):  # it is shutting down already
+        for state in states().values():
+            if state.pid and state.name not in last:
+                server().stopProcess(state.name, False)
         server().shutdown()
     left = processes.wait_gone(family, seconds)
     killed = [process.command for process in left]
