@@ -37,9 +37,8 @@ def data_dir(settings, tmp_path):
 
 @pytest.fixture(autouse=True)
 def rings(monkeypatch):
-    """What was rung, as (task, id): on Celery's own broker in memory, so that no worker hears it."""
-    monkeypatch.setattr(celery_app.conf, "broker_url", "memory://")
-    monkeypatch.setattr(celery_app.amqp, "_producer_pool", None)
+    """What was rung, as (task, id); the rings go to the tests' own broker, where no worker hears them."""
+    monkeypatch.setattr(celery_app.amqp, "_producer_pool", None)  # it would keep the broker of an earlier test
     heard: list[tuple[str, int]] = []
 
     def hear(sender: str, body: Any, **_: Any) -> None:
