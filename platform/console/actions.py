@@ -17,9 +17,12 @@ from rounds.models import Campaign, ModelVersion, Round
 from rounds.promotion import promote, roll_back
 from rounds.schedule import start_round
 
+# One permission for all of them, as in the admin: whoever may change campaigns may steer them.
+STEER = "rounds.change_campaign"
+
 
 @require_POST
-@permission_required("rounds.add_round", raise_exception=True)
+@permission_required(STEER, raise_exception=True)
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Open the campaign's next round."""
     campaign = get_object_or_404(Campaign, pk=pk)
@@ -32,7 +35,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("rounds.change_round", raise_exception=True)
+@permission_required(STEER, raise_exception=True)
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Cancel what is left of the round."""
     one = get_object_or_404(Round, pk=pk)
@@ -42,7 +45,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("rounds.change_round", raise_exception=True)
+@permission_required(STEER, raise_exception=True)
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Put the round's failed and cancelled stages back in line."""
     one = get_object_or_404(Round, pk=pk)
@@ -56,7 +59,7 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("rounds.add_promotion", raise_exception=True)
+@permission_required(STEER, raise_exception=True)
 def promote_model(request: HttpRequest, pk: int) -> HttpResponse:
     """Make the model its project's champion, for the reason given."""
     found = get_object_or_404(ModelVersion, pk=pk)
@@ -70,7 +73,7 @@ def promote_model(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("rounds.add_promotion", raise_exception=True)
+@permission_required(STEER, raise_exception=True)
 def roll_back_model(request: HttpRequest, pk: int) -> HttpResponse:
     """Make the champion before this one champion again."""
     found = get_object_or_404(ModelVersion.objects.select_related("project"), pk=pk, champion=True)

@@ -83,4 +83,5 @@ def _inner_edge(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     centre = padded[1:-1, 1:-1]
     vertical = (centre != padded[:-2, 1:-1]) | (centre != padded[2:, 1:-1])
     horizontal = (centre != padded[1:-1, :-2]) | (centre != padded[1:-1, 2:])
-    return vertical | horizontal
+    edge: NDArray[np.bool_] = vertical | horizontal
+    return edge

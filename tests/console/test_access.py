@@ -52,7 +52,7 @@ def test_a_page_of_refusal_says_what_to_do(as_annotator):
 
 
 def test_an_annotator_with_the_permission_may_start(client, annotator, campaign):
-    annotator.user_permissions.add(Permission.objects.get(codename="add_round"))
+    annotator.user_permissions.add(Permission.objects.get(codename="change_campaign"))
     client.force_login(annotator)
 
     client.post(reverse("start-round", args=[campaign.pk]))
