@@ -22,7 +22,7 @@ SLOPES = 3  # frequencies (u + v) below this are the light on the surface, not t
 FLAT = 0.05  # grey levels (rms) below which an image has nothing that could be compared
 SAME = 0.98  # correlation of two descriptors from which on they show the same piece of surface
 BYTES = 2 * KEPT * KEPT  # of a descriptor
-BLOCK = 4096  # rows compared at a time: bounds the memory
+ROWS, BLOCK = 256, 4096  # images compared with how many at a time: bounds the memory
 
 _POSITIONS = np.arange(SIDE, dtype=np.float32) + 0.5
 _FREQUENCIES = np.arange(KEPT, dtype=np.float32)
@@ -52,14 +52,12 @@ def stack(descriptors: Sequence[bytes]) -> Floats:
     return np.frombuffer(b"".join(descriptors), "<f2").astype(np.float32).reshape(-1, KEPT, KEPT)
 
 
-def alike(new: Floats, known: Floats) -> Iterator[tuple[int, int]]:
-    """(row of `new`, row of `known`) of every two that show the same piece of surface. Both (N, 16, 16)."""
-    for start in range(0, len(new), BLOCK // 16):
-        poses = _poses(new[start : start + BLOCK // 16])  # (8, n, 256)
-        for offset in range(0, len(known), BLOCK):
-            block = known[offset : offset + BLOCK].reshape(-1, KEPT * KEPT)
-            for row, column in np.argwhere(_same(poses, block)).tolist():
-                yield start + row, offset + column
+def alike(new: Floats, known: Floats) -> Iterator[NDArray[np.intp]]:
+    """For each of `new` in turn, the rows of `known` that show the same piece of surface. Both (N, 16, 16)."""
+    for start in range(0, len(new), ROWS):
+        poses = _poses(new[start : start + ROWS])
+        blocks = [_same(poses, known[offset : offset + BLOCK]) for offset in range(0, len(known), BLOCK)]
+        yield from map(np.flatnonzero, np.concatenate(blocks, axis=1))
 
 
 def group(descriptors: Sequence[bytes], known: Sequence[bytes] = ()) -> list[int]:
@@ -68,11 +66,13 @@ def group(descriptors: Sequence[bytes], known: Sequence[bytes] = ()) -> list[int
     Scenes are transitive: where b shows a and c shows b, all three are one.
     """
     images = stack([*known, *descriptors])
-    parent = list(range(len(images)))
-    for one, other in alike(images, images):
-        low, high = sorted((_root(parent, one), _root(parent, other)))
-        parent[high] = low
-    return [_root(parent, place) for place in range(len(images))]
+    labels = np.arange(len(images))
+    for matches in alike(images, images):
+        met = np.unique(labels[matches])
+        if len(met) > 1:
+            labels[np.isin(labels, met)] = met[0]
+    places: list[int] = labels.tolist()
+    return places
 
 
 def _poses(images: Floats) -> Floats:
@@ -85,14 +85,8 @@ def _poses(images: Floats) -> Floats:
 
 def _same(poses: Floats, known: Floats) -> NDArray[np.bool_]:
     """(N, M): whether any pose is near. Distances, not correlations: flat images (all zero) match each other."""
-    nearest = (poses.reshape(-1, KEPT * KEPT) @ known.T).reshape(8, -1, len(known)).max(axis=0)
-    squared = (poses[0] ** 2).sum(axis=1)[:, None] + (known**2).sum(axis=1)[None] - 2 * nearest
+    flat = known.reshape(-1, KEPT * KEPT)
+    nearest = (poses.reshape(-1, KEPT * KEPT) @ flat.T).reshape(8, -1, len(flat)).max(axis=0)
+    squared = (poses[0] ** 2).sum(axis=1)[:, None] + (flat**2).sum(axis=1)[None] - 2 * nearest
     near: NDArray[np.bool_] = squared <= 2 * (1 - SAME)
     return near
-
-
-def _root(parent: list[int], place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = parent[place]
-    return place

@@ -49,16 +49,12 @@ def place(project: Project, surfaces: Surfaces, new: Sequence[NewImage], given: 
     scene joins it, and its split. Where another split is given for it, or scenes of two splits meet in it, it is kept
     out.
     """
-    start = len(surfaces.names)
     described = scenes.stack([image.descriptor for image in new])
     surfaces.descriptors = np.concatenate([surfaces.descriptors, described])
-    seen: list[list[int]] = [[] for _ in new]  # rows of earlier images that show the same, earliest first
-    for row, earlier in scenes.alike(described, surfaces.descriptors):
-        if earlier < start + row:
-            seen[row].append(earlier)
     places = []
-    for image, rows in zip(new, seen, strict=True):
-        one = _place(project, surfaces, image, sorted(rows), given.get(image.name))
+    for image, matches in zip(new, scenes.alike(described, surfaces.descriptors), strict=True):
+        seen = matches[matches < len(surfaces.names)].tolist()
+        one = _place(project, surfaces, image, seen, given.get(image.name))
         surfaces.names.append(image.name)
         surfaces.scenes.append(one.scene)
         places.append(one)

@@ -71,7 +71,23 @@ def test_images_that_arrive_later_join_the_scenes_that_are_there():
     late = [scenes.descriptor(_poses(_surface(3))[5]), scenes.descriptor(_surface(9))]
 
     assert scenes.group(late, known) == [0, 1, 2, 3, 4, 3, 6]
-    assert list(scenes.alike(scenes.stack(late), scenes.stack(known))) == [(0, 3)]
+    matches = scenes.alike(scenes.stack(late), scenes.stack(known))
+    assert [one.tolist() for one in matches] == [[3], []]
+
+
+def test_scenes_that_a_later_image_joins_are_one():
+    base, other = _surface(0).astype(np.float64), _surface(1).astype(np.float64)
+    other = (other - other.mean()) * base.std() / other.std()
+    apart = [np.clip(base + sign * 0.15 * other, 0, 255).astype(np.uint8) for sign in (-1, 1)]
+
+    ends = [scenes.descriptor(image) for image in apart]
+
+    assert scenes.group(ends) == [0, 1]
+    assert scenes.group([*ends, scenes.descriptor(_surface(0))]) == [0, 0, 0]
+
+
+def test_no_images_are_no_scenes():
+    assert scenes.group([]) == []
 
 
 def test_a_descriptor_of_another_size_is_refused():
@@ -102,7 +118,7 @@ def test_rotations_in_neu_seg_are_found():
 
     started = time.process_time()
     stacked = scenes.stack(descriptors)
-    found = {(a, b) for a, b in scenes.alike(stacked, stacked) if a < b}
+    found = {(a, int(b)) for a, matches in enumerate(scenes.alike(stacked, stacked)) for b in matches if a < b}
     seconds = time.process_time() - started
 
     assert len(found & expected) / len(expected) > 0.99  # recall; measured 0.9953
