@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 from ml import spec as specs
 
@@ -37,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("folder", type=Path, metavar="DIR")
         one.add_argument("--watch-stdin", action="store_true", help="end the process group when stdin closes")
         one.set_defaults(run=run)
+        if verb == "train":
+            one.add_argument("--processes", type=int, default=0, help="that train together; default: one per GPU")
     one = verbs.add_parser("synthetic", help="write a generated data set of metal surfaces")
     one.add_argument("folder", type=Path, metavar="DIR")
     one.add_argument("--images", type=int, default=360)
@@ -47,6 +50,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
+    """One process per GPU, or as many as asked for; torchrun's own children land here as well and do the work."""
+    from ml.device import gpus
+
+    if "WORLD_SIZE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        record(_train_here)(options)  # so that torchrun hears why a child failed
+    elif (processes := options.processes or gpus()) > 1:
+        _train_in_several_processes(options, processes)
+    else:
+        _train_here(options)
+
+
+def _train_in_several_processes(options: argparse.Namespace, processes: int) -> None:
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    watch = ["--watch-stdin"] if options.watch_stdin else []
+    command = ["--standalone", "--nproc-per-node", str(processes), "-m", "ml", "train", str(options.folder), *watch]
+    try:
+        run.main(command)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        told: Any = failure.message  # a dict where the child could still say why, otherwise a string
+        why = told["message"] if isinstance(told, dict) else told
+        raise specs.SpecError(f"one of {processes} processes failed: {why}") from error
+
+
+def _train_here(options: argparse.Namespace) -> None:
     from ml.device import Team
     from ml.progress import print_line
     from ml.train import train

@@ -29,7 +29,8 @@ class Pick:
 
 def random(pool: Iterable[Candidate], budget: int, rng: np.random.Generator) -> list[Pick]:
     """Up to `budget` scenes, each with the same chance, and an image of each."""
-    chosen = _one_per_scene(_shuffled(pool, rng))
+    # Shuffled again, because a scene of many copies tends to stand further up in the first shuffle.
+    chosen = _shuffled(_one_per_scene(_shuffled(pool, rng)), rng)
     return [Pick(candidate.id, "drawn at random") for candidate in chosen[:budget]]
 
 

@@ -162,7 +162,9 @@ def _decode_mask(path: Path, shards: dict[Path, ZipFile]) -> NDArray[np.uint8]:
 
 def _indices(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     if image.mode not in {"L", "P"}:
-        raise SpecError(f"mask {path}: expected class indices (grey or palette PNG), got mode {image.mode}")
+        raise SpecError(
+            f"mask {path}: expected class indices (grey or palette PNG), got mode {image.mode}; export it again"
+        )
     return np.array(image, dtype=np.uint8)
 
 

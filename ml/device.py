@@ -42,6 +42,11 @@ def choose(threads: int, *, rank: int = 0, processes: int = 1) -> Compute:
     return Compute(torch.device("cpu"), bf16=bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")))
 
 
+def gpus() -> int:
+    """How many CUDA devices this machine shows."""
+    return torch.cuda.device_count()
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

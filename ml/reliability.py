@@ -15,7 +15,7 @@ _SMOOTHING = 0.002  # of the pixels: foreground evidence below this is treated a
 def entropy(probabilities: Tensor) -> Tensor:
     """probabilities: (N, K, H, W) in [0, 1].  Returns (N, H, W) in [0, 1]: entropy / ln K."""
     nats: Tensor = torch.special.entr(probabilities).sum(dim=1)
-    return nats / math.log(probabilities.shape[1])
+    return (nats / math.log(probabilities.shape[1])).clamp(0, 1)  # rounding reaches 1.0000001
 
 
 def confidence(probabilities: Tensor) -> Tensor:

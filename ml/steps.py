@@ -44,24 +44,35 @@ def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator)
     before normalisation (as released they wrapped around); every image has its own two masks (one served the whole
     batch); the second paste goes on top of the first (as released it started from the unmixed image and lost most of
     the labelled pixels); the weak view turns and zooms as well (flips only); everything is batched on the device.
+    Without pseudo-labels it is `supervised`.
     """
+    if not len(batch.pseudo_images):
+        return supervised(model, batch, rng)
     images, masks = weak(batch.images, batch.masks, rng)
     unlabelled, pseudo = weak(batch.pseudo_images, batch.pseudo_masks, rng)
     sure = _confidence(model, unlabelled)
-    unlabelled = strong(unlabelled, rng)
-
-    count = len(unlabelled)
-    partner = torch.arange(count, device=images.device) % len(images)
-    unsure = torch.rand(count, generator=rng, device=images.device) > sure
-    window = paste_masks(count, images.shape[-1], rng) & unsure[:, None, None]
-    unlabelled, pseudo = _paste(unlabelled, pseudo, images[partner], masks[partner], window)
-
-    window = paste_masks(count, images.shape[-1], rng)
-    unlabelled, pseudo = _paste(unlabelled, pseudo, unlabelled.roll(-1, 0), pseudo.roll(-1, 0), window)
-    return _loss(model, torch.cat([images, unlabelled]), torch.cat([masks, pseudo]))
+    mixed, mixed_masks = cut_and_mix(strong(unlabelled, rng), pseudo, images, masks, sure=sure, rng=rng)
+    return _loss(model, torch.cat([images, mixed]), torch.cat([masks, mixed_masks]))
 
 
 STEPS: dict[str, Step] = {"supervised": supervised, "label_efficient_cutmix": label_efficient_cutmix}
+
+
+def cut_and_mix(
+    unlabelled: Tensor, pseudo: Tensor, images: Tensor, masks: Tensor, *, sure: Tensor, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Unlabelled images and their masks, first with labelled pixels in them, then with pixels of the next image.
+
+    unlabelled, images: (N, C, S, S) and (L, C, S, S) float.  pseudo, masks: (N, S, S) and (L, S, S) uint8.
+    sure: (N,) in [0, 1]; an image gets labelled pixels with probability 1 - sure.
+    """
+    count, size = len(unlabelled), unlabelled.shape[-1]
+    partner = torch.arange(count, device=images.device) % len(images)
+    unsure = torch.rand(count, generator=rng, device=rng.device) > sure
+    window = paste_masks(count, size, rng) & unsure[:, None, None]
+    once, once_masks = _paste(unlabelled, pseudo, images[partner], masks[partner], window)
+    window = paste_masks(count, size, rng)
+    return _paste(once, once_masks, once.roll(-1, 0), once_masks.roll(-1, 0), window)
 
 
 def paste_masks(count: int, size: int, rng: torch.Generator) -> Tensor:

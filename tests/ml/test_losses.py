@@ -1,0 +1,60 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ml.losses import LOSSES, cross_entropy, dice
+
+
+def _batch(seed=0, *, ignored=0.2):
+    rng = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 4, 9, 7, generator=rng).requires_grad_()
+    target = torch.randint(0, 4, (2, 9, 7), generator=rng)
+    target[torch.rand(target.shape, generator=rng) < ignored] = 255
+    return logits, target
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_finite_with_a_zero_gradient_when_all_is_ignored(name):
+    logits, target = _batch(ignored=2.0)
+
+    loss = LOSSES[name](logits, target)
+    loss.backward()
+
+    assert torch.isfinite(loss)
+    assert_close(logits.grad, torch.zeros_like(logits))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_falls_when_the_truth_is_predicted(name):
+    logits, target = _batch()
+    right = torch.nn.functional.one_hot(target.where(target != 255, 0), 4).movedim(-1, 1) * 20.0
+
+    assert LOSSES[name](right, target) < 0.02 < LOSSES[name](logits, target)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_ignored_pixels_change_no_loss(name):
+    logits, target = _batch()
+    other = torch.where((target == 255)[:, None], torch.randn_like(logits) * 9, logits)
+
+    assert_close(LOSSES[name](logits, target), LOSSES[name](other, target))
+
+
+def test_cross_entropy_is_torchs_mean_over_counted_pixels():
+    logits, target = _batch()
+
+    expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=255)
+
+    assert_close(cross_entropy(logits, target), expected)
+
+
+def test_dice_is_two_intersections_over_both_sizes_per_class():
+    logits, target = _batch()
+
+    losses = []
+    for k in range(4):
+        p = logits.softmax(1)[:, k][target != 255]
+        t = (target == k)[target != 255].float()
+        losses.append(1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1))
+
+    assert_close(dice(logits, target), torch.stack(losses).mean())

@@ -1,0 +1,116 @@
+import dataclasses
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ml import reliability
+from ml.device import choose
+from ml.inference import load_models, probabilities
+from ml.predict import palette_png, predict
+from ml.spec import PredictSpec, Sample, SpecError
+
+
+@pytest.fixture
+def spec(toy, toy_checkpoints):
+    classes = ("square", "disc")
+    return PredictSpec(classes=classes, checkpoints=toy_checkpoints(3), samples=toy(7), batch=3, threads=1)
+
+
+def _predict(spec, folder):
+    return predict(spec, folder, say=lambda _: None)
+
+
+def _mask(folder, member):
+    with zipfile.ZipFile(folder / "masks.zip") as shard:
+        return np.asarray(Image.open(io.BytesIO(shard.read(member))))
+
+
+def test_every_sample_gets_a_palette_mask_of_its_size_and_scores_in_order(spec, tmp_path):
+    result = _predict(spec, tmp_path)
+
+    assert [score.id for score in result.scores] == [sample.id for sample in spec.samples]
+    with zipfile.ZipFile(tmp_path / result.masks) as shard:
+        assert sorted(shard.namelist()) == sorted(score.member for score in result.scores)
+        assert {entry.compress_type for entry in shard.infolist()} == {zipfile.ZIP_STORED}
+        assert Image.open(io.BytesIO(shard.read("s0.png"))).mode == "P"
+    for score in result.scores:
+        mask = _mask(tmp_path, score.member)
+        assert mask.shape == (40, 40)
+        assert tuple(np.bincount(mask.ravel(), minlength=3)) == score.class_pixels
+
+
+def test_scores_are_those_of_the_last_checkpoint_and_the_agreement_with_the_earlier_ones(spec, tmp_path):
+    result = _predict(spec, tmp_path)
+
+    compute = choose(1)
+    models, _ = load_models(spec, tmp_path, compute)
+    image = torch.from_numpy(np.array(Image.open(spec.samples[4].image)))[None, None]
+    found = torch.stack([probabilities(model, image, flip=False, compute=compute) for model in models])
+    score = result.scores[4]
+    # bf16 rounds another way in a batch of another size.
+    assert score.confidence == pytest.approx(reliability.confidence(found[-1]).item(), abs=0.01)
+    assert score.uncertainty == pytest.approx(reliability.uncertainty(found[-1]).item(), abs=0.01)
+    assert score.stability == pytest.approx(reliability.stability(found).item(), abs=0.01)
+    assert score.reliability == score.stability * score.confidence
+    assert (_mask(tmp_path, "s4.png") == found[-1, 0].argmax(0).numpy()).mean() > 0.98
+
+
+def test_one_checkpoint_says_nothing_about_stability(spec, tmp_path):
+    result = _predict(dataclasses.replace(spec, checkpoints=("2.pt",)), tmp_path)
+
+    assert {(score.stability, score.reliability) for score in result.scores} == {(None, None)}
+
+
+def test_flipping_changes_the_answer_and_makes_it_the_same_for_mirrored_pictures(spec, tmp_path):
+    # As released, perturbed progressive learning asked for test-time augmentation and never got it.
+    compute = choose(1)
+    models, _ = load_models(spec, tmp_path, compute)
+    image = torch.from_numpy(np.array(Image.open(spec.samples[0].image)))[None, None]
+
+    plain = probabilities(models[-1], image, flip=False, compute=compute)
+    averaged = probabilities(models[-1], image, flip=True, compute=compute)
+    mirrored = probabilities(models[-1], image.flip(-1), flip=True, compute=compute)
+
+    assert (plain - averaged).abs().max() > 0.01
+    torch.testing.assert_close(mirrored.flip(-1), averaged, atol=0.02, rtol=0)
+    assert _predict(spec, tmp_path).scores != _predict(dataclasses.replace(spec, flip=True), tmp_path).scores
+
+
+def test_images_of_several_sizes_come_back_each_at_its_own(spec, tmp_path):
+    Image.fromarray(np.full((33, 57), 120, np.uint8)).save(tmp_path / "odd.png")
+    samples = (*spec.samples[:2], Sample("odd", str(tmp_path / "odd.png")), *spec.samples[2:])
+
+    result = _predict(dataclasses.replace(spec, samples=samples), tmp_path)
+
+    assert result.scores[2].id == "odd"
+    assert _mask(tmp_path, "odd.png").shape == (33, 57)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"checkpoints": ()}, "expected checkpoints"),
+        ({"samples": ()}, "expected checkpoints, samples"),
+        ({"checkpoints": ("nowhere.pt",)}, "nowhere.pt: no such file"),
+        ({"classes": ("square",)}, "use a model that was trained for these classes"),
+        ({"samples": (Sample("a/b", "a.png"),)}, "ids that can name a file"),
+    ],
+)
+def test_a_prediction_that_cannot_run_is_refused_and_leaves_no_masks(spec, tmp_path, change, message):
+    with pytest.raises(SpecError, match=message):
+        _predict(dataclasses.replace(spec, **change), tmp_path)
+
+    assert not (tmp_path / "masks.zip").exists()
+
+
+def test_the_palette_is_that_of_pascal_voc():
+    palette = Image.open(io.BytesIO(palette_png(np.zeros((2, 2), np.uint8)))).getpalette()
+
+    # http://host.robots.ox.ac.uk/pascal/VOC/voc2012/segexamples/: background, aeroplane, bicycle, bird ... void
+    assert palette[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    assert palette[3 * 20 : 3 * 21] == [0, 64, 128]
+    assert palette[3 * 255 :] == [224, 224, 192]
