@@ -170,8 +170,13 @@ def from_json(kind: type[Spec], text: str) -> Spec:
 
 
 def read(kind: type[Spec], folder: Path, name: str = "spec.json") -> Spec:
-    """The spec (or result) that a folder holds."""
-    return from_json(kind, (folder / name).read_text())
+    """The spec (or result) that a folder holds; a missing file, or one that is not JSON, raises SpecError."""
+    try:
+        return from_json(kind, (folder / name).read_text())
+    except FileNotFoundError:
+        raise SpecError(f"{folder / name}: no such file; write it, or name the folder that holds it") from None
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{folder / name}: not JSON ({error}); write it again") from error
 
 
 def write(value: Any, folder: Path, name: str) -> None:
