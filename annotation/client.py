@@ -5,6 +5,7 @@ they drop the count of predictions that an import answers with.
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -40,7 +41,15 @@ class LabelStudio:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        """`token`: a legacy token (hex) or a personal access token (JWT)."""
+        """`token`: a legacy token (hex) or a personal access token (JWT).
+
+        Raises:
+            ValueError: It is neither.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", token):  # checked here: the HTTP layer would show it in its error
+            raise ValueError(
+                "expected a Label Studio token of letters, digits, dots and dashes. Set LABEL_STUDIO_TOKEN."
+            )
         self._url = url
         self._http = httpx.Client(timeout=TIMEOUT)
         self._sdk = Sdk(base_url=url, api_key=token, httpx_client=self._http, max_retries=0)  # type: ignore[no-untyped-call]

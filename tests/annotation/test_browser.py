@@ -20,7 +20,7 @@ def people(label_studio):
     with LabelStudio(label_studio.url, label_studio.token) as remote:
         for email in emails:
             remote.sign_up(email, PASSWORD)
-    browsers = [Browser(label_studio.url, email, PASSWORD) for email in emails]
+    browsers = [Browser(label_studio.public_url, email, PASSWORD) for email in emails]
     yield browsers
     for browser in browsers:
         browser.close()
@@ -100,4 +100,4 @@ def test_requests_carry_session_and_csrf_token_and_nothing_stronger(label_studio
 
 def test_a_wrong_password_is_told(label_studio):
     with pytest.raises(LabelStudioError, match="don't match"):
-        Browser(label_studio.url, label_studio.admin_email, "wrong")
+        Browser(label_studio.public_url, label_studio.admin_email, "wrong")

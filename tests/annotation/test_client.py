@@ -305,6 +305,14 @@ def test_a_wrong_token_is_told_without_showing_it(label_studio, caplog):
     assert token not in caplog.text + str(error.value)
 
 
+@pytest.mark.parametrize("token", ["", "two words", "secret\n", "sécret"])
+def test_what_can_be_no_token_is_refused_without_showing_it(token):
+    with pytest.raises(ValueError, match="expected a Label Studio token") as error:
+        LabelStudio("http://127.0.0.1:9", token)
+
+    assert not token or token not in str(error.value)
+
+
 def test_a_label_studio_that_does_not_answer_is_told():
     with LabelStudio("http://127.0.0.1:9", "t" * 40) as remote:
         for ask in (remote.health, remote.current_user, lambda: remote.task_ids(1)):
