@@ -160,5 +160,22 @@ UNFOLD = {
     "SITE_SUBHEADER": "defect segmentation you can trust",
     "SITE_URL": reverse_lazy("home"),
     "SITE_SYMBOL": "texture",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/favicon.svg")}],
     "STYLES": [lambda _request: static("console/admin.css")],
+    # Burnt copper, as on the pages (static/console/burnish.css).
+    "COLORS": {
+        "primary": {
+            "50": "#fbf3ec",
+            "100": "#f6e3d3",
+            "200": "#ecc5a5",
+            "300": "#e3a878",
+            "400": "#d98b4e",
+            "500": "#c06c2c",
+            "600": "#9a4a16",
+            "700": "#7f3d13",
+            "800": "#653110",
+            "900": "#4b250d",
+            "950": "#2f1708",
+        }
+    },
 }

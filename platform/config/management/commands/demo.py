@@ -3,7 +3,6 @@
 import time
 import webbrowser
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -11,9 +10,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
-from catalog.importing import run_import, start_import
-from catalog.models import Import, Project
-from labelling.outbox import remote_counts
+from catalog.models import Project
+from labelling import audit
 from ml.synthetic import generate
 from rounds import following, report
 from rounds.campaigns import create_campaign
@@ -77,20 +75,8 @@ class Command(BaseCommand):
         if not (folder / "classes.json").is_file():
             self.stdout.write(f"Generating {IMAGES} surfaces of {SIZE} x {SIZE} pixels")
             generate(folder, images=IMAGES, size=SIZE, seed=SEED)
-        project, _ = Project.objects.get_or_create(
-            name=PROJECT, defaults={"benchmark": True, "description": "Generated brushed metal; every mask is known."}
-        )
-        self.import_folder(project, folder)
-        return project
-
-    def import_folder(self, project: Project, folder: Path) -> None:
-        self.stdout.write("Importing them")
-        one = start_import(project, str(folder))
-        run_import(one.pk)
-        one.refresh_from_db()
-        if one.status != Import.Status.DONE:
-            raise CommandError(f"The import ended as {one.status}: {one.error}")
-        self.stdout.write(f"  {one.imported} imported, {one.already_there} already there")
+        call_command("import_images", PROJECT, folder, benchmark=True, stdout=self.stdout)
+        return Project.objects.get(name=PROJECT)
 
     def summarise(self, campaign: Campaign) -> None:
         """A short table: labels, mIoU after each training, pseudo-labels, what went back to people."""
@@ -131,7 +117,7 @@ def check(campaign: Campaign) -> None:
     """
     if not report.all_stages_done(campaign):
         raise CommandError("Expected every stage done; see the campaign's page.")
-    ours, theirs = remote_counts(campaign)
+    ours, theirs = audit.counts(campaign)
     if ours != theirs:
         raise CommandError(f"Label Studio's counts differ: ours {ours}, its {theirs}.")
     trained = [one["models"] for one in report.campaign_figures(campaign)["rounds"] if one["models"]]
