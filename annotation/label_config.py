@@ -33,13 +33,23 @@ def label_config(classes: Sequence[ClassInfo]) -> str:
     ):
         raise ValueError(f"expected classes with different, printable names, got {names}. Rename them.")
     view = ET.Element("View")
+    _add_control(view, "BrushLabels", classes)
     switches = ("zoom", "zoomControl", "brightnessControl", "contrastControl")
     ET.SubElement(view, "Image", {"name": IMAGE, "value": f"${IMAGE}", **dict.fromkeys(switches, "true")})
-    for tag, (name, attributes) in CONTROLS.items():
-        control = ET.SubElement(view, tag, {"name": name, "toName": IMAGE, **attributes})
-        for index, one in enumerate(classes):
-            label = ET.SubElement(control, "Label", value=one.name, background=one.colour)
-            if tag == "BrushLabels" and index < len(HOTKEYS):
-                label.set("hotkey", HOTKEYS[index])
+    # Below the image, side by side: they are wanted now and then, the brush and the whole image always.
+    others = ET.SubElement(view, "View", style="display: flex; flex-wrap: wrap; column-gap: 2em")
+    for tag in list(CONTROLS)[1:]:
+        tool = ET.SubElement(others, "View")
+        ET.SubElement(tool, "Header", value=tag.removesuffix("Labels"), size="5")
+        _add_control(tool, tag, classes)
     ET.indent(view)
     return ET.tostring(view, encoding="unicode")
+
+
+def _add_control(parent: ET.Element, tag: str, classes: Sequence[ClassInfo]) -> None:
+    name, attributes = CONTROLS[tag]
+    control = ET.SubElement(parent, tag, {"name": name, "toName": IMAGE, **attributes})
+    for index, one in enumerate(classes):
+        label = ET.SubElement(control, "Label", value=one.name, background=one.colour)
+        if tag == "BrushLabels" and index < len(HOTKEYS):
+            label.set("hotkey", HOTKEYS[index])

@@ -12,7 +12,7 @@ NASTY = """<b>"R&D" 'pit'"""
 def test_every_tool_knows_every_class_in_its_colour():
     root = ET.fromstring(label_config([ClassInfo("scratch", "#112233"), ClassInfo("pit", "#445566")]))
 
-    tools = {control.tag: [label.attrib for label in control] for control in root if control.tag != "Image"}
+    tools = {control.tag: [label.attrib for label in control] for control in root.iterfind(".//*[@toName]")}
     assert list(tools) == ["BrushLabels", "PolygonLabels", "RectangleLabels", "EllipseLabels"]
     for labels in tools.values():
         assert [(one["value"], one["background"]) for one in labels] == [("scratch", "#112233"), ("pit", "#445566")]
@@ -29,15 +29,15 @@ def test_the_image_has_zoom_brightness_and_contrast_and_no_crosshair():
 def test_the_first_ten_classes_have_number_keys_for_the_brush():
     root = ET.fromstring(label_config(named([f"class {i}" for i in range(12)])))
 
-    keys = [label.get("hotkey") for label in root.find("BrushLabels")]
+    keys = [label.get("hotkey") for label in root.find(".//BrushLabels")]
     assert keys == [*"1234567890", None, None]
-    assert all(label.get("hotkey") is None for label in root.find("PolygonLabels"))
+    assert all(label.get("hotkey") is None for label in root.find(".//PolygonLabels"))
 
 
 def test_what_xml_reserves_may_stand_in_a_class_name():
     text = label_config(named([NASTY, "größe ≥ 2 µm"]))
 
-    assert [label.get("value") for label in ET.fromstring(text).find("BrushLabels")] == [NASTY, "größe ≥ 2 µm"]
+    assert [label.get("value") for label in ET.fromstring(text).find(".//BrushLabels")] == [NASTY, "größe ≥ 2 µm"]
     LabelInterface(text).validate()
 
 
