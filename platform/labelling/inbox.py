@@ -25,7 +25,9 @@ from labelling.models import Annotator, LabellingProject, RemoteAnnotation, Task
 from rounds import doorbell
 from rounds.models import Acquisition
 
-OVERLAP = timedelta(seconds=60)  # an answer is stamped before it is committed, and can be listed only after
+# An answer is stamped before it is committed, and can be listed only after: each poll reads what came shortly before.
+OVERLAP = timedelta(minutes=2)
+OVERLAP_WHEN_RUNG = timedelta(seconds=10)  # bells ring every second or two, and the minute's poll comes after them
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +36,20 @@ class UnknownPerson(ValueError):
     """An answer by somebody who has no login in Burnish."""
 
 
-def reconcile(project: LabellingProject, *, from_the_start: bool = False) -> None:
+def reconcile(project: LabellingProject, *, overlap: timedelta = OVERLAP, from_the_start: bool = False) -> None:
     """Bring our rows to what Label Studio holds, and ring for the next step where that changed something.
 
     What goes wrong with Label Studio is written to `LabellingProject.error`.
 
     Args:
+        overlap: How long before the latest change that was seen to begin, by Label Studio's clock.
         from_the_start: Read every task again, those with a problem included.
     """
     with one_at_a_time(RECONCILE, project.pk) as mine:
         if not mine:
             return
         project.refresh_from_db()
-        since = None if from_the_start or project.reconciled_to is None else project.reconciled_to - OVERLAP
+        since = None if from_the_start or project.reconciled_to is None else project.reconciled_to - overlap
         try:
             with studio.client() as remote:
                 changed = _read(remote, project, since)

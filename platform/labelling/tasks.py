@@ -1,8 +1,11 @@
 """The doorbells of labelling. Every one may ring twice, or be lost: `reconcile_all` comes every minute."""
 
 import logging
+from datetime import timedelta
 
 from celery import Task, shared_task
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from labelling import inbox, outbox, script
@@ -28,15 +31,20 @@ def reconcile_all() -> None:
     """Send and fetch for every open campaign: what all the other bells may have missed."""
     for campaign in Campaign.objects.filter(closed_at=None):
         _whatever_happens(push, campaign.pk)
-    # Closed campaigns too: late answers are never lost.
-    for project in LabellingProject.objects.exclude(remote_id=None):
-        _whatever_happens(reconcile, project.pk)
+    for project in _due(LabellingProject.objects.exclude(remote_id=None)):
+        _whatever_happens(poll, project.pk)
+
+
+@shared_task
+def poll(labelling_project_id: int) -> None:
+    """Fetch what people did in one project, also what a bell came too early for."""
+    inbox.reconcile(_project(labelling_project_id))
 
 
 @shared_task
 def reconcile(labelling_project_id: int) -> None:
-    """Fetch what people did in one project."""
-    inbox.reconcile(LabellingProject.objects.select_related("campaign__project").get(pk=labelling_project_id))
+    """Fetch what people did just now in one project."""
+    inbox.reconcile(_project(labelling_project_id), overlap=inbox.OVERLAP_WHEN_RUNG)
 
 
 @shared_task
@@ -54,6 +62,16 @@ def answer(campaign_id: int) -> None:
     campaign = Campaign.objects.select_related("project").get(pk=campaign_id)
     if script.answer(campaign):
         ring(reconcile, campaign.labelling_project.pk)
+
+
+def _due(projects: QuerySet[LabellingProject]) -> QuerySet[LabellingProject]:
+    """Late answers are never lost: where the campaign is closed, somebody looks once an hour."""
+    hour_ago = timezone.now() - timedelta(hours=1)
+    return projects.filter(Q(campaign__closed_at=None) | Q(polled_at=None) | Q(polled_at__lt=hour_ago))
+
+
+def _project(pk: int) -> LabellingProject:
+    return LabellingProject.objects.select_related("campaign__project").get(pk=pk)
 
 
 def _whatever_happens(task: Bell, pk: int) -> None:

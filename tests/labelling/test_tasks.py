@@ -41,6 +41,17 @@ def test_late_answers_to_a_closed_campaign_are_read(asked, campaign, anna, remot
     assert asked[0].label is not None
 
 
+def test_a_closed_campaign_is_asked_once_an_hour(asked, campaign, remote, rings):
+    campaign.closed_at = campaign.created_at
+    campaign.save()
+    tasks.reconcile_all()
+    remote.calls.clear()
+
+    tasks.reconcile_all()
+
+    assert remote.calls == []
+
+
 def test_a_push_wakes_the_script_of_a_scripted_campaign_only(campaign, ask, remote, rings):
     ask(campaign, 1)
     tasks.push(campaign.pk)
