@@ -68,6 +68,8 @@ class Campaign(models.Model):
     def labels(self) -> LabelQuerySet:
         """The labels that count in this campaign: its script's, or those of people."""
         labels = Label.objects.filter(image__project=self.project_id, image__kept_out="")
+        if self.scripted and self.script_user_id is None:
+            return labels.none()  # its script has not answered yet
         mine = labels.filter(annotator=self.script_user_id) if self.scripted else labels.by_people()
         return mine.that_count()
 

@@ -75,4 +75,6 @@ def _evaluation(stage: Stage, model: ModelVersion, one: Measured, figures: Figur
 def _summary(measured: list[Measured]) -> str:
     if not measured:
         return "nothing measured: no validation or test image has a known mask"
-    return ", ".join(f"{one.split.label} mIoU {one.figures[-1].miou:.3f} ({one.images} images)" for one in measured)
+    return ", ".join(
+        f"{one.split.label} mIoU {100 * one.figures[-1].miou:.1f} % ({one.images} images)" for one in measured
+    )

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from catalog import files
 from catalog.models import Image, Label, Project, Split
 from ml.spec import Sample, TrainResult, TrainSpec, from_json, read
 from rounds import outputs, transitions
-from rounds.models import ModelVersion, Prediction, PseudoLabel, Snapshot, Stage, StageFile
+from rounds.models import ModelVersion, PseudoLabel, Snapshot, Stage, StageFile
 
 
 class HeldOutInTraining(AssertionError):
@@ -65,13 +65,16 @@ def refuse_held_out(images: list[Image]) -> None:
 def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> TrainSpec:
     """What `ml` is told: the recipe, this stage's settings over it, the samples, and what must not be among them."""
     campaign = stage.round.campaign
+    shards = {one.stage_id: files.absolute(one.path) for one in shards_of(stage)}
     values: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings
     values.pop("pseudo", None)
     values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
     return dataclasses.replace(
         from_json(TrainSpec, json.dumps(values)),
         labelled=tuple(_sample(one.image, str(files.absolute(one.path))) for one in labels),
-        pseudo=tuple(_sample(one.image, mask_of(one.prediction)) for one in pseudo),
+        pseudo=tuple(
+            _sample(one.image, f"{shards[one.prediction.stage_id]}/{one.prediction.member}") for one in pseudo
+        ),
         held_out=held_out(campaign.project),
     )
 
@@ -82,9 +85,9 @@ def held_out(project: Project) -> tuple[str, ...]:
     return tuple(str(pk) for pk in images.order_by("pk").values_list("pk", flat=True))
 
 
-def mask_of(prediction: Prediction) -> str:
-    """Path of a predicted mask inside its stage's shard."""
-    return f"{files.absolute(prediction.stage.files.get(name='masks.zip').path)}/{prediction.member}"
+def shards_of(stage: Stage) -> QuerySet[StageFile]:
+    """The files with the predicted masks of this stage's round."""
+    return StageFile.objects.filter(stage__round=stage.round_id, name="masks.zip")
 
 
 def _sample(image: Image, mask: str) -> Sample:
@@ -92,9 +95,7 @@ def _sample(image: Image, mask: str) -> Sample:
 
 
 def _snapshot(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> Snapshot:
-    shards = {
-        one.stage_id: one.sha256 for one in StageFile.objects.filter(stage__round=stage.round_id, name="masks.zip")
-    }
+    shards = {one.stage_id: one.sha256 for one in shards_of(stage)}
     seen = [f"{one.image.view_sha256} {one.sha256} label" for one in labels]
     seen += [
         f"{one.image.view_sha256} {shards[one.prediction.stage_id]}/{one.prediction.member} pseudo" for one in pseudo
