@@ -18,19 +18,23 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - the mean over classes of the soft Dice coefficient, each pooled over the whole batch.
+    """1 - the mean of the soft Dice coefficients, pooled over the batch, of the classes that the target shows.
 
-    Pooled, because a class missing from one small image says nothing about that image. Classes that neither the
-    target nor the prediction shows count as right. Same arguments as `cross_entropy`.
+    Pooled, because one image shows few of the classes. Absent classes are left to the cross entropy: here the least
+    trace of them would cost a whole coefficient, and a rare class would be unlearnt between two batches that show it.
+    Zero (with a gradient of zero) when no pixel counts. Same arguments as `cross_entropy`.
 
-    Source: Milletari et al., V-Net (2016). Changed: squared sums replaced by sums, pooled over the batch, ignore mask.
+    Source: Milletari et al., V-Net (2016). Changed: plain sums, pooled, present classes, ignore mask.
     """
     counted = (target != IGNORE)[:, None]
     probabilities = logits.softmax(dim=1) * counted
     truth = F.one_hot(target.where(counted[:, 0], 0), logits.shape[1]).movedim(-1, 1) * counted
     hits = (probabilities * truth).sum(dim=(0, 2, 3))
-    sizes = (probabilities + truth).sum(dim=(0, 2, 3))
-    return 1 - ((2 * hits + 1) / (sizes + 1)).mean()  # one pixel of smoothing keeps absent classes defined
+    shown = truth.sum(dim=(0, 2, 3))
+    sizes = probabilities.sum(dim=(0, 2, 3)) + shown
+    present = shown > 0
+    missed = 1 - 2 * hits / sizes.clamp_min(1)
+    return (missed * present).sum() / present.sum().clamp_min(1)
 
 
 def cross_entropy_and_dice(logits: Tensor, target: Tensor) -> Tensor:

@@ -55,6 +55,18 @@ def test_dice_is_two_intersections_over_both_sizes_per_class():
     for k in range(4):
         p = logits.softmax(1)[:, k][target != 255]
         t = (target == k)[target != 255].float()
-        losses.append(1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1))
+        losses.append(1 - 2 * (p * t).sum() / (p.sum() + t.sum()))
 
+    assert_close(dice(logits, target), torch.stack(losses).mean())
+
+
+def test_dice_leaves_classes_that_the_batch_does_not_show_to_the_cross_entropy():
+    logits, target = _batch()
+    target[target == 2] = 255
+
+    losses = []
+    for k in (0, 1, 3):
+        p = logits.softmax(1)[:, k][target != 255]
+        t = (target == k)[target != 255].float()
+        losses.append(1 - 2 * (p * t).sum() / (p.sum() + t.sum()))
     assert_close(dice(logits, target), torch.stack(losses).mean())
