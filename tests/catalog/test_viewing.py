@@ -44,14 +44,15 @@ def test_colour_stays_colour():
     assert view.getpixel((3, 3)) == (200, 10, 10)
 
 
-def test_exif_orientation_is_applied():
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_applied(kind):
     exif = Picture.Exif()
     exif[0x0112] = 6  # shown after a quarter turn clockwise
 
-    view = _view(_file(Picture.fromarray(RAMP), "TIFF", exif=exif))
+    view = _view(_file(Picture.fromarray(RAMP), kind, exif=exif))
 
     assert view.size == (32, 48)
-    assert np.array_equal(view, np.rot90(RAMP, -1))
+    assert abs(np.asarray(view, int) - np.rot90(RAMP, -1)).max() < 8  # JPEG changes values a little
 
 
 def test_a_palette_image_is_shown_in_its_colours():
