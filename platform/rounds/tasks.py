@@ -7,6 +7,7 @@ from celery import shared_task
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from catalog.importing import ring_forgotten
 from rounds import doorbell, schedule, transitions
 from rounds.ml_process import MlFailed
 from rounds.models import Campaign, Stage, Status
@@ -38,7 +39,8 @@ def advance(campaign_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Every minute: take stages from workers that fell silent, then ring for whatever any open campaign needs."""
+    """Every minute: ring for imports and take stages whose workers fell silent, then ring for what campaigns need."""
+    ring_forgotten()
     limit = timezone.now() - HEARTBEAT_LIMIT
     for stage in Stage.objects.filter(status=Status.RUNNING, heartbeat_at__lt=limit):
         transitions.lose_heartbeat(stage, before=limit)
