@@ -25,6 +25,7 @@ class Layout:
     folders: tuple[tuple[str, str | None], ...]
     classes: tuple[ClassInfo, ...] = ()
     splits: dict[str, str] = field(default_factory=dict)  # image name -> train, val or test
+    notice: str = ""  # what a user has to know about how this source is read
 
     def pairs(self) -> Iterator[tuple[str, Path, Path | None]]:
         """(name relative to root, image file, mask file or None) of every image, sorted by name."""

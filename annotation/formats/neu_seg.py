@@ -11,9 +11,15 @@ from annotation.masks import named
 
 FOLDERS = (("images/test", "annotations/test"), ("images/training", "annotations/training"))
 
+NOTICE = (
+    "The published division of NEU-Seg is not used: 810 of its 840 test images are rotations of training images, so "
+    "scores on it measure memory. Images are divided by scene instead. To compare with papers, give a split file."
+)
+
 
 def recognise(root: Path) -> Layout | None:
     """NEU-Seg at `root`, if it is there."""
     if not all((root / folder).is_dir() for pair in FOLDERS for folder in pair):
         return None
-    return Layout(name="NEU-Seg", root=root, folders=FOLDERS, classes=named(("inclusion", "patches", "scratches")))
+    classes = named(("inclusion", "patches", "scratches"))
+    return Layout(name="NEU-Seg", root=root, folders=FOLDERS, classes=classes, notice=NOTICE)

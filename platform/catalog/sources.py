@@ -75,7 +75,7 @@ def _turn(split: str | None) -> int:
 
 def _given_splits(one: Import, layout: Layout) -> tuple[dict[str, str], list[str]]:
     if not one.split_file:
-        return layout.splits, []
+        return layout.splits, [layout.notice] if layout.notice else []
     path = Path(one.split_file)
     unused = sorted(set(json.loads(path.read_text())) - set(Split.values))
     notices = [f"{path.name}: {', '.join(unused)} is not used; train, val and test are."] if unused else []

@@ -9,9 +9,10 @@ from PIL import Image as Picture
 
 from annotation.formats import BadSource
 from catalog import files, importing
-from catalog.importing import create_import, ring_forgotten, run_import, start_import
+from catalog.importing import create_import, run_import, start_import
 from catalog.models import DefectClass, Image, Import, Label, Project, ReferenceMask, Scene
 from catalog.placement import drawn_split
+from rounds.tasks import sweep
 
 
 def _refused(one):
@@ -152,8 +153,9 @@ def test_neu_seg_as_published_comes_with_its_classes_and_a_split_of_our_own(benc
     images |= {"images/test/000900.jpg": np.rot90(picture(0)), "images/test/000901.jpg": picture(7)}
     masks = {n.replace("images", "annotations").replace("jpg", "png"): a * 0 + 2 for n, a in images.items()}
 
-    bring_in(benchmark, pictures(images | masks))
+    one = bring_in(benchmark, pictures(images | masks))
 
+    assert "published division of NEU-Seg is not used" in one.warnings[0]
     assert benchmark.class_names() == ["inclusion", "patches", "scratches"]
     assert ReferenceMask.objects.count() == 8
     twins = Image.objects.filter(name__in=["images/training/000000.jpg", "images/test/000900.jpg"])
@@ -301,7 +303,7 @@ def test_a_ring_carries_the_id_to_a_worker_that_runs_the_import(
     assert rung == [("catalog.tasks.run_import", one.pk)]
 
 
-def test_forgotten_imports_are_rung_for_again_and_no_others(project, source, rung):
+def test_the_sweep_rings_again_for_forgotten_imports_and_no_others(project, source, rung):
     waiting, silent, busy, done = (create_import(project, source) for _ in range(4))
     long_ago = timezone.now() - 2 * importing.SILENCE
     Import.objects.filter(pk=waiting.pk).update(created_at=long_ago)
@@ -309,7 +311,7 @@ def test_forgotten_imports_are_rung_for_again_and_no_others(project, source, run
     Import.objects.filter(pk=busy.pk).update(status="running", heartbeat_at=timezone.now())
     Import.objects.filter(pk=done.pk).update(status="done", heartbeat_at=long_ago)
 
-    ring_forgotten()
+    sweep()
 
     assert sorted(rung) == [("catalog.tasks.run_import", pk) for pk in sorted((waiting.pk, silent.pk))]
 
