@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, QuerySet
@@ -13,8 +14,6 @@ from django.utils import timezone
 from django_htmx.http import HttpResponseClientRefresh
 
 from catalog.models import Import, Project
-from config import proxy
-from config.services import embeds_label_studio
 from console import steps, tables
 from labelling.models import LabellingProject, RemoteAnnotation
 from rounds.models import Acquisition, Campaign, Evaluation, ModelVersion, Round, Stage, Status
@@ -65,7 +64,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "cards": cards,
         "imports": imports,
-        "without_proxy": embeds_label_studio() and proxy.find() is None,
+        "without_proxy": settings.NO_PROXY_NOTE.is_file(),
         "services": LabellingProject.objects.exclude(error="").select_related("campaign__project"),
         "problems": _problems(RemoteAnnotation.objects.all()),
         "poll_seconds": 5 if imports or any(steps.poll_seconds(state) for state in states) else None,

@@ -108,14 +108,15 @@ def test_finished_campaigns_stay_within_reach(as_engineer, campaign):
     assert "No campaign is open." in page
 
 
-def test_a_missing_proxy_is_said_loudly(as_annotator, monkeypatch):
-    monkeypatch.setattr("config.proxy.find", lambda: None)
+def test_a_missing_proxy_is_said_loudly(as_annotator, settings, tmp_path):
+    settings.NO_PROXY_NOTE = tmp_path / "no-proxy.txt"
+    settings.NO_PROXY_NOTE.touch()
 
     assert "Annotators reach Label Studio without a proxy" in home(as_annotator)
 
 
-def test_with_a_proxy_there_is_no_warning(as_annotator, monkeypatch):
-    monkeypatch.setattr("config.proxy.find", lambda: "/usr/sbin/nginx")
+def test_with_a_proxy_there_is_no_warning(as_annotator, settings, tmp_path):
+    settings.NO_PROXY_NOTE = tmp_path / "no-proxy.txt"
 
     assert "without a proxy" not in home(as_annotator)
 
