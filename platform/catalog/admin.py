@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import models
 from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminColorInputWidget
+from unfold.widgets import UnfoldAdminColorInputWidget, UnfoldAdminTextareaWidget
 
 from annotation.formats import BadSource
 from catalog.importing import LIVE
@@ -43,6 +44,8 @@ class DefectClassInline(TabularInline):
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "colour":
             kwargs["widget"] = UnfoldAdminColorInputWidget(attrs={"type": "color"})
+        if db_field.name == "guide":
+            kwargs["widget"] = UnfoldAdminTextareaWidget(attrs={"rows": 2})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
@@ -52,6 +55,7 @@ class ProjectAdmin(ModelAdmin):
     search_fields = ("name", "description")
     fields = ("name", "description", "benchmark")
     inlines = (DefectClassInline,)
+    formfield_overrides = {models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
     actions_detail = actions_row = ("import_images",)  # type: ignore[assignment]  # unfold: "tuple[()]"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
@@ -194,4 +198,4 @@ class ImportAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 def _picture(address: str, image: Image, *, height: int, **further: int) -> SafeString:
     url = reverse(address, kwargs={"pk": image.pk, **further})
-    return format_html('<img src="{}" alt="{}" height="{}" loading="lazy">', url, image.name, height)
+    return format_html('<img src="{}" alt="{}" style="height: {}px" loading="lazy">', url, image.name, height)

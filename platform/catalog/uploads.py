@@ -22,6 +22,9 @@ from catalog.models import Import, Project
 SPARE = 2**30  # bytes left free for everything else on the volume
 
 
+BOX = "border border-base-200 rounded-default px-3 py-2 w-full dark:border-base-700"  # as unfold's own inputs
+
+
 class SeveralFilesWidget(forms.FileInput):
     allow_multiple_selected = True
 
@@ -40,13 +43,15 @@ class UploadForm(forms.Form):
 
     chosen = SeveralFilesField(
         label="Images",
-        widget=SeveralFilesWidget(attrs={"multiple": True, "accept": ",".join((".zip", *sorted(PICTURES)))}),
+        widget=SeveralFilesWidget(
+            attrs={"class": BOX, "multiple": True, "accept": ",".join((".zip", *sorted(PICTURES)))}
+        ),
         help_text=f"One zip (with images/, masks/ and classes.json, or only pictures), or up to "
         f"{settings.DATA_UPLOAD_MAX_NUMBER_FILES - 10} pictures.",
     )
     split_file = forms.FileField(
         required=False,
-        widget=forms.FileInput(attrs={"accept": ".json"}),
+        widget=forms.FileInput(attrs={"class": BOX, "accept": ".json"}),
         help_text='JSON: {"train": [...], "val": [...], "test": [...]}. Without it, scenes are divided 70 / 15 / 15.',
     )
 
