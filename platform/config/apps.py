@@ -5,3 +5,6 @@ class ConfigConfig(AppConfig):
     """The installation."""
 
     name = "config"
+
+    def ready(self) -> None:
+        from config import checks  # noqa: F401  registers them

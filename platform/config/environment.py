@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,6 +103,15 @@ class Environment:
         if urlsplit(value).scheme not in schemes:
             raise BadEnvironment(f"{name}: expected an address beginning with {' or '.join(schemes)}, got {value!r}.")
         return value.rstrip("/")
+
+    def time_zone(self, name: str, default: str) -> str:
+        """The name of a time zone this machine knows."""
+        value = self.text(name, default)
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise BadEnvironment(f"{name}: expected a time zone such as Europe/Berlin, got {value!r}.") from error
+        return value
 
     def unknown(self) -> list[str]:
         """BURNISH_ variables that nothing reads: most often a typing error."""

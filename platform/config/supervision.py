@@ -6,8 +6,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from django.conf import settings
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from config import launch, processes
+from config.credentials import write_private
 from config.environment import ROOT
 
 STOP_SECONDS = 20  # then SIGKILL
+PATIENCE_SECONDS = 90  # for a program to answer, on a busy machine
 
 
 class NotStarted(RuntimeError):
@@ -32,10 +34,13 @@ class Program:
 
     name: str
     command: Sequence[str]
+    ready: Callable[[], bool] = lambda: True  # whether it answers; beside that it must stay up
     stop_signal: str = "TERM"
-    user: str = ""
-    environment: Path | None = None
+    user: str = ""  # to become, where root starts it
     directory: Path = ROOT
+    folder: Path | None = None  # its own, made before it starts
+    environment: Path | None = None  # a JSON object among its files: all the variables it gets to see
+    files: Mapping[Path, str] = field(default_factory=dict)  # written before it starts, for our eyes only
 
     @property
     def log(self) -> Path:
@@ -103,7 +108,7 @@ priority={order}
 autostart=false
 autorestart=true
 startsecs=1
-startretries=5
+startretries=3
 stopsignal={program.stop_signal}
 stopwaitsecs={STOP_SECONDS}
 killasgroup=true
@@ -145,14 +150,30 @@ def daemon_pid() -> int | None:
         return None
 
 
+def written(programs: Sequence[Program]) -> dict[Path, str]:
+    """Every file the supervisor and the programs read."""
+    files = {config_file(): configuration(programs)}
+    for program in programs:
+        files |= program.files
+    return files
+
+
+def is_configured(programs: Sequence[Program]) -> bool:
+    """Whether the running supervisor was started for just these programs with just these settings."""
+    return all(path.is_file() and path.read_text() == text for path, text in written(programs).items())
+
+
 def start_daemon(programs: Sequence[Program]) -> None:
     """Start the supervisor, with no program yet.
 
     Raises:
         NotStarted: it ended at once, with what it said.
     """
-    folder().mkdir(parents=True, exist_ok=True)
-    config_file().write_text(configuration(programs))
+    for program in programs:
+        if program.folder:
+            program.folder.mkdir(parents=True, exist_ok=True)
+    for path, text in written(programs).items():
+        write_private(path, text)
     said = folder() / "start.log"
     with said.open("w") as output:
         child = subprocess.Popen(
@@ -199,6 +220,22 @@ def start(program: Program) -> bool:
             return False
         raise NotStarted(f"{program.name} does not start ({fault.faultString}).\n{tail(program.log)}") from fault
     return True
+
+
+def wait_until_ready(program: Program) -> None:
+    """Return once it answers.
+
+    Raises:
+        NotStarted: it died, or does not answer in time, with the end of its log.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        state = states()[program.name]
+        if state.running and program.ready():
+            return
+        if state.state in {"FATAL", "EXITED", "STOPPED"} or time.monotonic() > deadline:
+            raise NotStarted(f"{program.name} does not answer (it is {state.state}).\n{tail(program.log)}")
+        time.sleep(0.1)
 
 
 def shut_down(last: Collection[str], seconds: float = 90) -> list[str]:

@@ -13,7 +13,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            stopped = services.stop()
+            ran, killed = services.stop()
         except services.Busy as error:
             raise CommandError(str(error)) from error
-        self.stdout.write("Burnish is down." if stopped else "Nothing is running.")
+        for command in killed:
+            self.stdout.write(f"  had to be killed: {command}")
+        self.stdout.write("Burnish is down." if ran else "Nothing is running.")

@@ -1,0 +1,29 @@
+"""How one knows that a program answers."""
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import redis
+from celery import current_app
+
+
+def page(host: str, port: int, path: str) -> bool:
+    """Whether a page comes back with status 200."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  compared, not bound
+    try:
+        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def valkey(socket: Path) -> bool:
+    try:
+        return bool(redis.Redis(unix_socket_path=str(socket)).ping())
+    except redis.RedisError:
+        return False  # not there yet, or still reading its file
+
+
+def worker(name: str) -> bool:
+    return bool(current_app.control.ping([name], timeout=1))
