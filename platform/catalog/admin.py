@@ -55,7 +55,9 @@ class ProjectAdmin(ModelAdmin):
     search_fields = ("name", "description")
     fields = ("name", "description", "benchmark")
     inlines = (DefectClassInline,)
-    formfield_overrides = {models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
+    formfield_overrides = {  # type: ignore[assignment, misc]  # unfold: an instance variable
+        models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
+    }
     actions_detail = actions_row = ("import_images",)  # type: ignore[assignment]  # unfold: "tuple[()]"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
