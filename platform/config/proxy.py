@@ -31,17 +31,20 @@ def site(values: dict[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], TEMPLATE.read_text())
 
 
+def listen() -> str:
+    return f"{settings.HOST}:{settings.LABEL_STUDIO_PORT}"
+
+
+def upstream() -> str:
+    return f"http://127.0.0.1:{settings.LABEL_STUDIO_INTERNAL_PORT}"
+
+
 def configuration() -> str:
     """A whole nginx.conf for a server of our own beside the machine's."""
     places = "\n".join(
         f'    {kind}_temp_path "{folder() / kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    server = site(
-        {
-            "BURNISH_PROXY_LISTEN": f"{settings.HOST}:{settings.LABEL_STUDIO_PORT}",
-            "BURNISH_PROXY_UPSTREAM": f"http://127.0.0.1:{settings.LABEL_STUDIO_INTERNAL_PORT}",
-        }
-    )
+    server = site({"BURNISH_PROXY_LISTEN": listen(), "BURNISH_PROXY_UPSTREAM": upstream()})
     user = postgres.service_user()
     return f"""\
 daemon off;
