@@ -1,5 +1,6 @@
 """What /proc says about running processes."""
 
+import contextlib
 import os
 import signal
 import time
@@ -87,7 +88,7 @@ def listening_on(port: int) -> str:
     }
     sockets = {f"socket:[{inode}]" for inode in inodes}
     for process in everyone() if sockets else ():
-        if sockets & open_files(process.pid):
+        if not sockets.isdisjoint(open_files(process.pid)):
             return f"process {process.pid} ({process.command[:80]})"
     return ""
 
@@ -99,9 +100,9 @@ def read_lines(path: str) -> list[str]:
         return []
 
 
-def open_files(pid: int) -> set[str]:
-    """Targets of its file descriptors, as far as we may look."""
-    try:
-        return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-    except OSError:
-        return set()
+def open_files(pid: int) -> Iterator[str]:
+    """Targets of its file descriptors, as far as we may look; they come and go while we do."""
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield str(entry.readlink())
