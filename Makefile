@@ -80,8 +80,9 @@ if ! test -x $(1)/bin/pip; then \
 fi; \
 echo "Installing $(3) into $(1) (a minute or two)"; \
 rm -f $(1)/installed-* $(1)/tools-*; \
-$(1)/bin/pip install --quiet --requirement $(2) || fail "Installing $(3) failed; the lines above say why. \
-A package without a wheel for this machine needs a C compiler (Debian: apt install build-essential)."; \
+$(1)/bin/pip install --requirement $(2) > $(1).log 2>&1 || { grep -v "^WARNING" $(1).log | tail -n 15 >&2; \
+    fail "Installing $(3) failed; the lines above and $(1).log say why. A package without a wheel for this \
+machine needs a C compiler (Debian: apt install build-essential)."; }; \
 touch $@
 endef
 

@@ -13,10 +13,10 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.core.exceptions import ImproperlyConfigured
 from django.http.request import validate_host
 
-from config.credentials import GENERATED
 from config.environment import KNOWN
 
 TAG = "installation"
+SERVING = ("BURNISH_SECRET_KEY", "BURNISH_LABEL_STUDIO_TOKEN", "BURNISH_WEBHOOK_SECRET")
 
 
 @register(TAG)
@@ -130,7 +130,7 @@ def refuse_to_serve() -> None:
         ImproperlyConfigured: a check failed, or a secret is missing.
     """
     errors = [f"{one.msg} {one.hint} ({one.id})" for one in installation(None) if one.is_serious()]
-    missing = [name for name in GENERATED if not settings.ENV.text(name, "")]
+    missing = [name for name in SERVING if not settings.ENV.text(name, "")]
     if missing:
         errors.append(f"Expected {', '.join(missing)}, got nothing. `manage.py up` generates them, or set them.")
     if errors:
