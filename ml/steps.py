@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.augment import strong, weak
-from ml.losses import cross_entropy_and_dice
+from ml.losses import balanced_cross_entropy_and_dice
 from ml.reliability import confidence
 
 
@@ -106,7 +106,7 @@ def _confidence(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
-    return cross_entropy_and_dice(model(images).float(), masks.long())
+    return balanced_cross_entropy_and_dice(model(images).float(), masks.long())
 
 
 @contextmanager

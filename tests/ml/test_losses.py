@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ml.losses import LOSSES, cross_entropy, dice
+from ml.losses import LOSSES, balanced_cross_entropy, cross_entropy, dice
 
 
 def _batch(seed=0, *, ignored=0.2):
@@ -46,6 +46,22 @@ def test_cross_entropy_is_torchs_mean_over_counted_pixels():
     expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=255)
 
     assert_close(cross_entropy(logits, target), expected)
+
+
+def test_balanced_cross_entropy_weighs_a_pixel_by_the_root_of_its_class_in_the_batch():
+    logits, target = _batch()
+
+    losses, weights = [], []
+    for k in range(4):
+        chosen = logits.movedim(1, -1)[target == k]
+        weights.append(len(chosen) ** -0.5)
+        losses.append(torch.nn.functional.cross_entropy(chosen, torch.full((len(chosen),), k), reduction="sum"))
+    pixels = [int((target == k).sum()) for k in range(4)]
+    expected = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+
+    assert_close(
+        balanced_cross_entropy(logits, target), expected / sum(w * n for w, n in zip(weights, pixels, strict=True))
+    )
 
 
 def test_dice_is_two_intersections_over_both_sizes_per_class():
