@@ -4,6 +4,7 @@ Importing this file decides where they will be: Django reads its settings after 
 database and the broker in a second or two, Label Studio and all the rest (`stack`) in under a minute.
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -24,6 +25,7 @@ from config.environment import KNOWN, ROOT, read_env_file
 # In the system's own folder: the user that runs PostgreSQL could not enter a clone in somebody's closed home.
 STATE = Path(tempfile.mkdtemp(prefix="burnish-test-"))
 STATE.chmod(0o755)
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 
 
 def free_ports(count: int) -> list[int]:
@@ -59,7 +61,6 @@ from config import postgres, services  # noqa: E402
 
 def pytest_unconfigure() -> None:
     services.stop()
-    shutil.rmtree(STATE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Becomes a supervised program, so that nothing outlives its keeper. Standard library only: it runs as a plain file.
 
-A program whose supervisor was killed gets its stop signal from the kernel. A program that was itself killed may leave
+A program whose supervisor was killed gets a signal from the kernel. A program that was itself killed may leave
 workers in its process group (nginx and granian do) which still hold its port: its successor ends them first.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--signal", required=True, help="stop signal, without SIG")
+    parser.add_argument("--signal", required=True, help="sent when the supervisor dies, without SIG")
     parser.add_argument("--group-file", type=Path, required=True, help="remembers the process group")
     parser.add_argument("--user", default="", help="unprivileged user to become, where root starts it")
     parser.add_argument("--environment", type=Path, help="JSON object: the whole environment of the program")

@@ -1,6 +1,7 @@
 """The programs of this installation: how each is started, and in which order."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -84,7 +85,9 @@ def worker(queue: str, *, children: int) -> Program:
         *("--pool", "prefork", "--concurrency", str(children), "--loglevel", "INFO"),
     ]
     # QUIT: a training goes on from its last epoch on the next start; waiting for it could take hours.
-    return Program(f"worker-{queue}", command, stop_signal="QUIT", ready=lambda: probes.worker(name))
+    # KILL: without its broker, which goes at the same time, it would wait for ever.
+    ready = partial(probes.worker, name)
+    return Program(f"worker-{queue}", command, ready, stop_signal="QUIT", orphan_signal="KILL")
 
 
 def beat() -> Program:

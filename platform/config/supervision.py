@@ -36,6 +36,7 @@ class Program:
     command: Sequence[str]
     ready: Callable[[], bool] = lambda: True  # whether it answers; beside that it must stay up
     stop_signal: str = "TERM"
+    orphan_signal: str = ""  # what it gets when the supervisor is gone: the stop signal, unless that could hang
     user: str = ""  # to become, where root starts it
     directory: Path = ROOT
     folder: Path | None = None  # its own, made before it starts
@@ -120,7 +121,12 @@ stdout_logfile_backups=2
 
 
 def launch_command(program: Program) -> list[str]:
-    options = ["--signal", program.stop_signal, "--group-file", str(folder() / f"{program.name}.group")]
+    options = [
+        "--signal",
+        program.orphan_signal or program.stop_signal,
+        "--group-file",
+        str(folder() / f"{program.name}.group"),
+    ]
     if program.user:
         options += ["--user", program.user]
     if program.environment:
