@@ -6,10 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ml.networks.unet import UNet
+from ml.networks.unet import HalfUNet, UNet
 from ml.spec import NetworkSpec, SpecError
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "half_unet": HalfUNet}
 
 
 def build(spec: NetworkSpec, classes: int) -> nn.Module:

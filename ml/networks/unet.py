@@ -1,4 +1,4 @@
-"""A compact U-Net: double convolutions with batch normalisation, four poolings, skip connections.
+"""Compact U-Nets: double convolutions with batch normalisation, poolings, skip connections.
 
 Source: Ronneberger et al., U-Net (2015). Changed: batch normalisation, same-size convolutions, a chosen width.
 """
@@ -7,18 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_STRIDE = 16  # four poolings
-
 
 class UNet(nn.Module):
-    """Logits of K classes per pixel; `width` channels at full size, doubled at each of four poolings.
+    """Logits of K classes per pixel; `width` channels at full size, doubled at each pooling, four of them by default.
 
     Width 16 has 1.94 million parameters, width 8 has 0.49 million (one input channel, four classes).
     """
 
-    def __init__(self, *, channels: int, classes: int, width: int) -> None:
+    def __init__(self, *, channels: int, classes: int, width: int, poolings: int = 4) -> None:
         super().__init__()
-        widths = [width * 2**level for level in range(5)]
+        widths = [width * 2**level for level in range(poolings + 1)]
+        self.stride = 2**poolings
         self.down = nn.ModuleList(map(_double_convolution, [channels, *widths[:-1]], widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in reversed(widths[:-1]))
         self.merge = nn.ModuleList(_double_convolution(2 * w, w) for w in reversed(widths[:-1]))
@@ -27,7 +26,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) float, normalised, any size.  Returns (N, K, H, W) logits."""
         height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % _STRIDE, 0, -height % _STRIDE), mode="replicate")
+        x = _padded(x, self.stride)
         skips = []
         for level, convolve in enumerate(self.down):
             x = convolve(F.max_pool2d(x, 2) if level else x)
@@ -39,12 +38,37 @@ class UNet(nn.Module):
         return logits[..., :height, :width]
 
 
+class HalfUNet(nn.Module):
+    """A U-Net of three poolings behind a stem that halves the picture; its logits are doubled again.
+
+    Four times as wide as a U-Net of the same cost. Width 16 has 0.48 million parameters, width 32 has 1.94 million.
+    """
+
+    def __init__(self, *, channels: int, classes: int, width: int) -> None:
+        super().__init__()
+        self.stem = _convolution(channels, width, stride=2)
+        self.body = UNet(channels=width, classes=classes, width=width, poolings=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, C, H, W) float, normalised, any size.  Returns (N, K, H, W) logits."""
+        height, width = x.shape[-2:]
+        halved = self.body(self.stem(_padded(x, 2 * self.body.stride)))
+        return F.interpolate(halved, scale_factor=2, mode="bilinear")[..., :height, :width]
+
+
+def _padded(x: Tensor, multiple: int) -> Tensor:
+    """Height and width up to a multiple, by repeating the last row and column."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_convolution(inputs, outputs), *_convolution(outputs, outputs))
+
+
+def _convolution(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

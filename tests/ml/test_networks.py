@@ -16,17 +16,21 @@ def test_every_network_answers_pictures_of_any_size_with_logits_of_that_size(nam
     assert logits.shape == (2, 4, *size)
 
 
-@pytest.mark.parametrize(("width", "parameters"), [(8, 486_436), (16, 1_942_340)])
-def test_the_unet_keeps_to_its_size(width, parameters):
-    network = build(NetworkSpec(width=width), classes=4)
+@pytest.mark.parametrize(
+    ("name", "width", "parameters"),
+    [("unet", 8, 486_436), ("unet", 16, 1_942_340), ("half_unet", 16, 484_836), ("half_unet", 32, 1_935_812)],
+)
+def test_every_network_keeps_to_its_size(name, width, parameters):
+    network = build(NetworkSpec(name=name, width=width), classes=4)
 
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-def test_padding_does_not_move_the_answer():
+@pytest.mark.parametrize("name", NETWORKS)
+def test_padding_does_not_move_the_answer(name):
     # The same picture at a multiple of 16 and with one row and column less: far from the edge nothing may shift.
     torch.manual_seed(0)
-    network = build(NetworkSpec(width=4), classes=2).eval()
+    network = build(NetworkSpec(name=name, width=4), classes=2).eval()
     picture = torch.rand(1, 1, 256, 256)
 
     whole, less = network(picture), network(picture[..., :255, :255])
