@@ -1,5 +1,6 @@
 """A campaign followed on a terminal: what happens now, how far it is, until it ends."""
 
+import re
 import sys
 import time
 
@@ -53,10 +54,15 @@ def campaign_stages(campaign: Campaign, status: Status) -> QuerySet[Stage]:
 def _draw(out: OutputWrapper, before: tuple[str, str], now: tuple[str, str]) -> None:
     """On a terminal the last line is drawn over; elsewhere each step is one line."""
     if not sys.stdout.isatty():
-        if now[0] not in {"", before[0]}:
+        # A count that falls is no news for a log.
+        if now[0] and _without_numbers(now[0]) != _without_numbers(before[0]):
             out.write(f"  {now[0]}")
         return
     if before[0] and now[0] != before[0]:
         out.write(f"\r\033[K  {before[0]}")
     out.write(f"\r\033[K  {now[0]}  {now[1]}", ending="")
     out.flush()
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "", text)

@@ -97,7 +97,7 @@ def test_an_annotator_corrects_a_pre_drawn_mask_and_the_label_comes_home(
 
 
 STEADY = {
-    "network": {"name": "unet", "channels": 1, "width": 4}, "crop": 64, "steps": 150, "batch": 16,
+    "network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 150, "batch": 16,
     "optimiser": "adamw", "learning_rate": 0.005,
 }  # fmt: skip
 
