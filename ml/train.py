@@ -107,7 +107,10 @@ def check(spec: TrainSpec, *, processes: int) -> None:
 
 
 def refuse_held_out(spec: TrainSpec) -> None:
-    """Raises SpecError when a validation or test image, by id or by file, would be trained on, or an image twice."""
+    """Raises SpecError when a validation or test image, by id or by file, would be trained on, or an id comes twice.
+
+    Two ids may share a file: an exact copy among the imported images is an image of its own.
+    """
     held_out = set(spec.held_out)
     seen: set[str] = set()
     for sample in (*spec.labelled, *spec.pseudo):
@@ -116,9 +119,9 @@ def refuse_held_out(spec: TrainSpec) -> None:
                 f"sample {sample.id}: expected training images only, got {met.pop()!r}, which is held out for "
                 "validation or test; correct the split and prepare the round again"
             )
-        if sample.id in seen or sample.image in seen:
-            raise SpecError(f"sample {sample.id}: expected every image once, got {sample.image} twice; remove one")
-        seen |= {sample.id, sample.image}
+        if sample.id in seen:
+            raise SpecError(f"sample {sample.id}: expected every id once, got it twice; remove one")
+        seen.add(sample.id)
 
 
 def _facts(spec: TrainSpec, labelled: data.Loaded) -> checkpoint.Facts:

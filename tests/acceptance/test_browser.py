@@ -15,7 +15,7 @@ from config import celery_app
 from labelling import people, script, studio
 from labelling.models import LabellingProject, Task
 from labelling.shards import predicted_masks
-from rounds.models import Acquisition, Status
+from rounds.models import Acquisition, Stage, Status
 
 pytestmark = pytest.mark.acceptance
 PASSWORD = "burnish-this-surface"
@@ -37,8 +37,8 @@ def log_in(page: Page, stack) -> None:
 
 def test_an_engineer_starts_a_round_in_the_admin_and_watches_it_finish(stack, begin, finish, wait_for, page):
     campaign = begin(scripted=True, recipe_name="supervised", clock=NEVER, max_rounds=1, overrides=STEADY)
-    wait_for(lambda: campaign.labels().count() == campaign.first_batch, why="the answers of round 0")
-    wait_for(lambda: not campaign.rounds.get().stages.exclude(status=Status.DONE).exists(), why="round 0")
+    answered = Stage.objects.filter(round__campaign=campaign, kind="annotate", status=Status.DONE)
+    wait_for(answered.exists, why="the answers of round 0")
 
     log_in(page, stack)
     page.goto(f"{stack.url}/admin/rounds/campaign/")
@@ -78,6 +78,7 @@ def test_an_annotator_corrects_a_pre_drawn_mask_and_the_label_comes_home(
     page.click("button[type=submit]")
     page.wait_for_load_state()
     page.goto(f"{stack.public_label_studio_url}/projects/{remote}/data?labeling=1")
+    assert any(sum(one.prediction.class_pixels[1:]) for one in asked), "a model that predicts no defect proves nothing"
     assert_the_mask_is_drawn(page, asked[0])
     submit(page)
     wait_for(lambda: Label.objects.filter(image=asked[0].image, annotator=annotator.user).exists(), why="the webhook")
@@ -115,15 +116,20 @@ def answer_round_zero(campaign, wait_for) -> None:
 
 def assert_the_mask_is_drawn(page: Page, acquisition: Acquisition) -> None:
     """The coloured pixels on the canvas lie where the predicted mask has defects: the surface itself is grey."""
-    page.locator("canvas").first.wait_for()
-    page.wait_for_timeout(2500)  # the editor draws image and regions one after the other
-    shot = Picture.open(io.BytesIO(page.locator(".konvajs-content").first.screenshot())).convert("RGB")
+    surface = page.locator(".lsf-image > canvas")  # exactly over the image
+    surface.wait_for()
+    if page.get_by_label("Close modal").is_visible():  # the instructions, at a person's first task
+        page.get_by_label("Close modal").click()
+    page.wait_for_timeout(2500)  # image and regions are drawn one after the other
+    shot = Picture.open(io.BytesIO(page.screenshot(clip=surface.bounding_box()))).convert("RGB")
     shown = np.asarray(shot.resize((acquisition.image.width, acquisition.image.height)), dtype=int)
-    coloured = shown.max(axis=2) - shown.min(axis=2) > 40
+    coloured = shown.max(axis=2) - shown.min(axis=2) > 30
     with predicted_masks() as mask_of:
         predicted = mask_of(acquisition.prediction) > 0
-    assert predicted.any()
-    assert iou(coloured, predicted) > 0.6
+    if predicted.any():
+        assert iou(coloured, predicted) > 0.6
+    else:
+        assert not coloured.any()
 
 
 def iou(one, other) -> float:

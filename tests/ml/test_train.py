@@ -94,13 +94,18 @@ def test_a_held_out_image_stops_the_training_before_it_is_read(tiny_training, tm
     assert not list((tmp_path / "run").iterdir())
 
 
-@pytest.mark.parametrize("twin", ["id", "image"])
-def test_an_image_is_not_trained_on_twice(tiny_training, twin):
-    sample = tiny_training.labelled[0]
-    again = Sample(sample.id, "x.png", "y.png") if twin == "id" else Sample("x", sample.image, sample.mask)
+def test_an_id_is_not_trained_on_twice(tiny_training):
+    again = Sample(tiny_training.labelled[0].id, "x.png", "y.png")
 
-    with pytest.raises(SpecError, match="expected every image once"):
+    with pytest.raises(SpecError, match="expected every id once"):
         refuse_held_out(dataclasses.replace(tiny_training, pseudo=(again,)))
+
+
+def test_exact_copies_that_share_a_file_may_both_be_trained_on(tiny_training):
+    """They stopped a round on NEU-Seg, which holds four pairs of equal files."""
+    sample = tiny_training.labelled[0]
+
+    refuse_held_out(dataclasses.replace(tiny_training, pseudo=(Sample("copy", sample.image, sample.mask),)))
 
 
 @pytest.mark.parametrize(
