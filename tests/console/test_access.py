@@ -179,3 +179,8 @@ def test_a_page_that_polls_without_a_session_loads_itself_again(client, campaign
     answer = client.get(reverse("round", args=[one.pk]), headers={"HX-Request": "true"}, follow=True)
 
     assert answer["HX-Refresh"] == "true"
+
+
+@pytest.mark.parametrize("page", ["auth/user/", "auth/user/add/", "auth/group/"])
+def test_users_and_groups_open_in_the_admin(admin_client, page):
+    assert admin_client.get(f"/admin/{page}").status_code == 200
