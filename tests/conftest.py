@@ -45,6 +45,7 @@ def choose_environment() -> None:
     os.environ["BURNISH_STATE"] = str(STATE)
     os.environ["BURNISH_LABEL_STUDIO_VENV"] = str(ROOT / ".burnish" / "label-studio-venv")
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    (STATE / "static").mkdir()  # whitenoise warns of a missing one
     credentials.write_missing(STATE, {})
     os.environ |= read_env_file(STATE / "secrets.env")
 

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -14,8 +14,8 @@ class Process:
     """One life of a process: its number may be used again, the pair with the start time may not."""
 
     pid: int
-    parent: int
     started: int  # clock ticks since boot
+    parent: int = field(compare=False)  # changes: who loses its parent is adopted
 
     @property
     def command(self) -> str:

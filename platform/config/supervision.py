@@ -20,7 +20,8 @@ from config import launch, processes
 from config.credentials import write_private
 from config.environment import ROOT
 
-STOP_SECONDS = 20  # then SIGKILL
+STOP_SECONDS = 20  # for a program, then SIGKILL
+GRACE_SECONDS = 3  # for what is left when the supervisor is gone, a training whose worker has ended for one
 PATIENCE_SECONDS = 90  # for a program to answer, on a busy machine
 
 
@@ -249,7 +250,7 @@ def shut_down(last: Collection[str], seconds: float = 90) -> list[str]:
 
     Args:
         last: programs that the others need while they stop; the others stop side by side.
-        seconds: after that the rest is killed.
+        seconds: for the supervisor to end.
     """
     pid = daemon_pid()
     if pid is None:
@@ -260,7 +261,8 @@ def shut_down(last: Collection[str], seconds: float = 90) -> list[str]:
             if state.pid and state.name not in last:
                 server().stopProcess(state.name, False)
         server().shutdown()
-    left = processes.wait_gone(family, seconds)
+    processes.wait_gone(family[:1], seconds)
+    left = processes.wait_gone(family, GRACE_SECONDS)  # what the programs themselves left behind
     killed = [process.command for process in left]
     processes.kill(left)
     processes.wait_gone(left, 5)

@@ -13,12 +13,21 @@ import pytest
 from config import processes, supervision
 from config.supervision import NotStarted, Program
 
+pytestmark = pytest.mark.acceptance  # nothing is faked, and starting takes its second
+
 # Its child goes on when it is killed, as nginx's and granian's workers do.
-WITH_CHILD = "import os, time; os.fork(); time.sleep(600)"
+WITH_CHILD = "import os; os.fork()"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
-def python(code: str, name: str = "one", **how) -> Program:
-    return Program(name, [sys.executable, "-c", code], **how)
+def python(code: str = "pass", **how) -> Program:
+    """A program that does this, says so, and then waits."""
+    waits = f"{code}; import time; print('ready', flush=True); time.sleep(600)"
+    return Program("one", [sys.executable, "-c", waits], ready=lambda: "ready" in log(), **how)
+
+
+def log() -> str:
+    return (supervision.settings.LOG_DIR / "one.log").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +60,7 @@ def run(program: Program) -> int:
 
 
 def test_a_program_that_dies_is_started_again():
-    first = run(python("import time; time.sleep(600)"))
+    first = run(python())
 
     os.kill(first, signal.SIGKILL)
 
@@ -59,7 +68,7 @@ def test_a_program_that_dies_is_started_again():
 
 
 def test_a_second_start_of_a_running_program_is_harmless():
-    program = python("import time; time.sleep(600)")
+    program = python()
     run(program)
 
     assert not supervision.start(program)
@@ -76,7 +85,7 @@ def test_a_program_that_cannot_start_is_reported_with_the_end_of_its_log():
 
 def test_a_program_that_never_answers_is_reported(monkeypatch):
     monkeypatch.setattr(supervision, "PATIENCE_SECONDS", 2)
-    program = python("import time; print('still reading'); time.sleep(600)", ready=lambda: False)
+    program = Program("one", ["/bin/sleep", "600"], ready=lambda: False)
     supervision.start_daemon([program])
     supervision.start(program)
 
@@ -85,7 +94,7 @@ def test_a_program_that_never_answers_is_reported(monkeypatch):
 
 
 def test_stopping_leaves_no_process():
-    family = processes.with_descendants(run(python(WITH_CHILD)))
+    family = processes.with_descendants(run(python()))
 
     killed = supervision.shut_down(last=())
 
@@ -94,19 +103,27 @@ def test_stopping_leaves_no_process():
     assert not any(process.alive for process in family)
 
 
-def test_a_program_deaf_to_its_stop_signal_is_killed(monkeypatch):
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    pid = run(python(deaf))
-    time.sleep(0.5)  # until it is deaf
+def test_a_child_its_program_left_behind_is_killed_and_named():
+    family = processes.with_descendants(run(python(WITH_CHILD)))
+
+    killed = supervision.shut_down(last=())
+
+    assert len(family) == 2
+    assert len(killed) == 1
+    assert not any(process.alive for process in family)
+
+
+def test_a_program_deaf_to_its_stop_signal_is_killed():
+    pid = run(python(DEAF))
 
     killed = supervision.shut_down(last=(), seconds=1)
 
-    assert any(deaf in command for command in killed)
-    assert not soon(lambda: processes.read(pid) is not None, 1)
+    assert any(DEAF in command for command in killed)
+    assert processes.read(pid) is None
 
 
 def test_nothing_outlives_a_killed_supervisor():
-    pid = run(python("import time; time.sleep(600)"))
+    pid = run(python())
 
     os.kill(supervision.daemon_pid(), signal.SIGKILL)
 
@@ -119,7 +136,6 @@ def test_the_children_of_a_killed_program_end_before_it_starts_again():
 
     os.kill(first, signal.SIGKILL)
 
-    assert child.alive
     assert soon(lambda: not child.alive)
     assert soon(lambda: runs_again(first))
 
@@ -127,11 +143,10 @@ def test_the_children_of_a_killed_program_end_before_it_starts_again():
 def test_a_program_sees_just_the_environment_it_is_given(tmp_path, monkeypatch):
     monkeypatch.setenv("PASSWORD", "of the shell")
     said, variables = tmp_path / "said", tmp_path / "variables.json"
-    code = f"import os, pathlib, time; pathlib.Path({str(said)!r}).write_text(str(dict(os.environ))); time.sleep(600)"
+    code = f"import os, pathlib; pathlib.Path({str(said)!r}).write_text(str(dict(os.environ)))"
 
     run(python(code, environment=variables, files={variables: '{"GIVEN": "yes"}'}))
 
-    assert soon(said.exists)
     assert "GIVEN" in said.read_text()
     assert "PASSWORD" not in said.read_text()
 
@@ -148,14 +163,14 @@ def test_a_program_gives_up_the_rights_of_root():
 
 def test_files_that_programs_read_are_for_our_eyes_only(tmp_path):
     path = tmp_path / "one" / "secret.json"
-    run(python("import time; time.sleep(600)", files={path: "a secret"}))
+    run(python(files={path: "a secret"}))
 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_other_settings_than_those_it_was_started_with_are_noticed():
-    program = python("import time; time.sleep(600)")
+    program = python()
     run(program)
 
     assert supervision.is_configured([program])
-    assert not supervision.is_configured([python("import time; time.sleep(60)")])
+    assert not supervision.is_configured([python("import os")])
