@@ -2,6 +2,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
+from ml.recipes import RECIPES
 from rounds.models import Acquisition, Campaign, ModelVersion, Round, Stage, Status
 from rounds.stages import train
 
@@ -36,9 +37,9 @@ def test_a_campaign_is_made_with_typed_overrides(boss, client, form):
     assert answer.status_code == 302
     campaign = Campaign.objects.get()
     assert (campaign.created_by, campaign.clock, campaign.recipe_name) == (boss, "0 2 * * *", "ppl")
-    assert campaign.recipe["train"] == {
-        "network": {"name": "unet", "channels": 1, "width": 8}, "steps": 50, "batch": 8, "crop": 64, "learning_rate": 0.02,
-    }  # fmt: skip
+    given = {"steps": 50, "crop": 64, "learning_rate": 0.02}
+    train = RECIPES["ppl"].train
+    assert campaign.recipe["train"] == {**train, **given, "network": {**train["network"], "width": 8}}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_every_model_of_the_round_is_measured_on_validation_and_test(campaign, o
         (1, "test"), (1, "val"), (2, "test"), (2, "val"),
     ]  # fmt: skip
     assert [len(told.checkpoints) for told in fake_ml[2:]] == [2, 2]
-    assert stage.result["summary"] == "validation mIoU 1.000 (2 images), test mIoU 1.000 (2 images)"
+    assert stage.result["summary"] == "validation mIoU 100.0 % (2 images), test mIoU 100.0 % (2 images)"
     assert stage.files.filter(name="val/confusions.npz").exists()
 
 
