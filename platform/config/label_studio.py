@@ -74,7 +74,7 @@ def environment() -> dict[str, str]:
         "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16",
         "LABEL_STUDIO_TASK_LOCK_TTL": "3600",  # its 24 h starve the queue
         "LABEL_STUDIO_fflag_feat_utc_210_prediction_validation_15082025": "true",
-        # On, a bulk import of predictions answers 201 and keeps none that lack a task it has just made.
+        # Faster, but then the bulk import of predictions validates nothing.
         "LABEL_STUDIO_fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "false",
     }
 
