@@ -131,12 +131,20 @@ def label_studio(stack) -> LabelStudio:
 @pytest.fixture
 def on_the_stack(stack, django_db_blocker) -> Iterator[None]:
     """This process works on the stack's own database and rings its workers, as `manage.py` does."""
-    ours, broker = connection.settings_dict, current_app.conf.broker_url
+    # In place: a browser test runs in an event loop, where Django opens a connection of its own by the same settings.
+    ours, broker = dict(connection.settings_dict), current_app.conf.broker_url
     theirs = {"ENGINE": "django.db.backends.postgresql", "NAME": "burnish", "USER": "burnish", "OPTIONS": {}}
     connection.close()
-    connection.settings_dict = ours | theirs | {"HOST": str(settings.SOCKET_DIR)}
-    current_app.conf.broker_url = f"redis+socket://{settings.SOCKET_DIR}/valkey.sock"
+    connection.settings_dict.update(theirs, HOST=str(settings.SOCKET_DIR))
+    ring_at(f"redis+socket://{settings.SOCKET_DIR}/valkey.sock")
     with django_db_blocker.unblock():
         yield
         connection.close()
-    connection.settings_dict, current_app.conf.broker_url = ours, broker
+    connection.settings_dict.update(ours)
+    ring_at(broker)
+
+
+def ring_at(broker: str) -> None:
+    """Send what follows to this broker. Celery keeps its connections, and with them the broker of an earlier test."""
+    current_app.conf.broker_url = broker
+    current_app.amqp._producer_pool = None

@@ -51,6 +51,7 @@ def run_ml(verb: str, folder: Path, *, beat: Callable[[Progress], None]) -> None
         code = child.returncode
     if code != 0 or not (folder / "result.json").is_file():
         raise _failure(verb, code, log_tail(folder))
+    beat(dict(latest))  # a short run may have ended between two beats
 
 
 def environment() -> dict[str, str]:

@@ -33,7 +33,6 @@ def compute(stage: Stage, verb: str, told: Any, part: str = "") -> Path:
     spec.write(told, folder, "spec.json")
     transitions.beat(stage, {"note": "starting"})
     run_ml(verb, folder, beat=lambda progress: transitions.beat(stage, progress or None))
-    transitions.beat(stage)
     return folder
 
 

@@ -24,8 +24,7 @@ NEVER = "0 0 29 2 *"  # a clock that does not strike during the test: the next r
 
 @pytest.fixture
 def annotator(on_the_stack):
-    email = "anna@example.org"
-    return people.add_annotator(email, PASSWORD)
+    return people.add_annotator("ida@example.org", PASSWORD)
 
 
 def log_in(page: Page, stack) -> None:
@@ -107,7 +106,7 @@ def answer_round_zero(campaign, wait_for) -> None:
     """As a second annotator's browser would, from the known truth: round 0 only stands in the way here."""
     tasks = Task.objects.filter(project__campaign=campaign)
     wait_for(lambda: tasks.count() == campaign.first_batch, why="round 0's questions")
-    bert = people.add_annotator("bert@example.org", PASSWORD)
+    bert = people.add_annotator("otto@example.org", PASSWORD)
     remote = LabellingProject.objects.get(campaign=campaign).remote_id
     with Browser(settings.LABEL_STUDIO_PUBLIC_URL, bert.user.username, PASSWORD) as browser:
         while task := browser.next_task(remote):
