@@ -18,9 +18,9 @@ from ml import spec as specs
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
     options = _parser().parse_args(arguments)
-    # Before torch is loaded: threads that spin while they wait are ten times slower as soon as anything else wants the
-    # processor (0.8 against 8.4 images/s on two busy cores).
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    # Before torch is loaded: threads that spin long while they wait are ten times slower as soon as anything else wants
+    # the processor, threads that never spin are slower than one alone (docs/log.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if options.verb != "synthetic" and options.watch_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:

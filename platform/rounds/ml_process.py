@@ -60,8 +60,7 @@ def environment() -> dict[str, str]:
         name: value for name, value in os.environ.items()
         if name in ENVIRONMENT_NAMES or name.startswith(ENVIRONMENT_PREFIXES)
     }  # fmt: skip
-    # Waiting threads that spin starve the other stages of a small machine.
-    return {"GOMP_SPINCOUNT": "0", **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 def log_tail(folder: Path) -> str:
