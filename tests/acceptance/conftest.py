@@ -58,7 +58,7 @@ def page(monkeypatch) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)  # a busy machine
         yield page
         browser.close()
 
@@ -67,7 +67,7 @@ def page(monkeypatch) -> Iterator[Page]:
 def wait_for() -> Callable[..., None]:
     """Return once `what()` is true; fail with `why` after so many seconds."""
 
-    def wait(what: Callable[[], object], *, why: str, seconds: float = 120) -> None:
+    def wait(what: Callable[[], object], *, why: str, seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < deadline, f"still waiting after {seconds} s for {why}"
@@ -86,4 +86,4 @@ def finish(wait_for) -> Callable[[Campaign], None]:
         campaign.refresh_from_db()
         return campaign.closed_at is not None
 
-    return lambda campaign: wait_for(lambda: closed(campaign), why="the end of the campaign", seconds=270)
+    return lambda campaign: wait_for(lambda: closed(campaign), why="the end of the campaign", seconds=600)

@@ -17,7 +17,7 @@ from labelling.models import LabellingProject, Task
 from labelling.shards import predicted_masks
 from rounds.models import Acquisition, Stage, Status
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 PASSWORD = "burnish-this-surface"
 NEVER = "0 0 29 2 *"  # a clock that does not strike during the test: the next round waits for a click
 
@@ -47,13 +47,13 @@ def test_an_engineer_starts_a_round_in_the_admin_and_watches_it_finish(stack, be
     wait_for(lambda: campaign.rounds.filter(number=1).exists(), why="round 1")
     page.goto(f"{stack.url}/rounds/{campaign.rounds.get(number=1).pk}/")
     bar = page.locator("li[data-kind=train] [role=progressbar]")
-    expect(bar).to_be_visible(timeout=60_000)
+    expect(bar).to_be_visible(timeout=120_000)
     first = int(bar.get_attribute("aria-valuenow") or 0)
     page.wait_for_function(
         "first => { const bar = document.querySelector('li[data-kind=train] [role=progressbar]');"
         " return !bar || Number(bar.getAttribute('aria-valuenow')) > first }",
         arg=first,
-        timeout=60_000,
+        timeout=120_000,
     )
 
     for kind in ("train", "evaluate"):

@@ -7,7 +7,7 @@ from labelling import audit
 from rounds import report
 from rounds.models import Acquisition, Evaluation, ModelVersion, PseudoLabel, Snapshot
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 def test_a_scripted_campaign_goes_from_images_to_evaluated_models(stack, begin, finish):
