@@ -49,7 +49,7 @@ class TrainSpec:
     network: NetworkSpec = NetworkSpec()
     step: str = "supervised"  # key of ml.steps.STEPS
     steps: int = 1000  # optimiser steps in all
-    batch: int = 8  # images a step; with pseudo-labels half of them labelled, half pseudo-labelled
+    batch: int = 8  # labelled images a step; where there are pseudo-labels, as many pseudo-labelled ones come on top
     crop: int = 200  # pixels; smaller images are padded with ignore
     learning_rate: float = 0.01
     weight_decay: float = 1e-4

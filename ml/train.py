@@ -79,7 +79,7 @@ def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult
         checkpoints=tuple(thirds.values()),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         steps=spec.steps,
-        image_passes=spec.steps * spec.batch,
+        image_passes=spec.steps * sum(_shares(spec)),
         seconds=diary.pace.seconds(),
         device=str(compute),
         loss=diary.final_loss(),
@@ -101,9 +101,8 @@ def check(spec: TrainSpec, *, processes: int) -> None:
             f"expected steps >= 1, crop >= 32 and learning_rate > 0, "
             f"got {spec.steps}, {spec.crop} and {spec.learning_rate}"
         )
-    smallest = 2 * processes if spec.pseudo else processes
-    if spec.batch < smallest or spec.batch % processes:
-        raise SpecError(f"batch: expected a multiple of {processes} (processes), at least {smallest}, got {spec.batch}")
+    if spec.batch < processes or spec.batch % processes:
+        raise SpecError(f"batch: expected a positive multiple of {processes} (processes), got {spec.batch}")
 
 
 def refuse_held_out(spec: TrainSpec) -> None:
@@ -137,7 +136,7 @@ def _initialised(facts: checkpoint.Facts, seed: int) -> Segmenter:
 
 def _shares(spec: TrainSpec) -> tuple[int, int]:
     """Labelled and pseudo-labelled images of a step."""
-    return (spec.batch - spec.batch // 2, spec.batch // 2) if spec.pseudo else (spec.batch, 0)
+    return spec.batch, spec.batch if spec.pseudo else 0
 
 
 def _steps_per_epoch(spec: TrainSpec) -> float:

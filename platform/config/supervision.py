@@ -208,7 +208,7 @@ def states() -> dict[str, ProgramState]:
     """Every program by name; empty when the supervisor does not run."""
     try:
         rows = server().getAllProcessInfo()
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, Fault):  # a fault: it is shutting down
         return {}
     return {
         row["name"]: ProgramState(

@@ -26,7 +26,7 @@ def test_every_step_trains_with_every_optimiser(tiny_training, tmp_path, step, o
     result = _train(dataclasses.replace(tiny_training, step=step, optimiser=optimiser), tmp_path / "run")
 
     assert result.checkpoint == result.checkpoints[-1]
-    assert (result.steps, result.image_passes) == (3, 12)
+    assert (result.steps, result.image_passes) == (3, 24)
     assert np.isfinite(result.loss)
 
 
@@ -64,7 +64,7 @@ def test_a_training_of_one_step_leaves_one_checkpoint(tiny_training, tmp_path):
 def test_progress_ends_at_the_last_step_with_the_whole_curve(tiny_training, tmp_path):
     said = []
 
-    result = _train(dataclasses.replace(tiny_training, steps=9), tmp_path / "run", said)
+    result = _train(dataclasses.replace(tiny_training, steps=9, batch=2), tmp_path / "run", said)
 
     last = said[-1]
     assert (last.step, last.steps, last.epoch, last.epochs) == (9, 9, 5, 5)
@@ -112,7 +112,7 @@ def test_exact_copies_that_share_a_file_may_both_be_trained_on(tiny_training):
     "change",
     [
         {"step": "magic"}, {"optimiser": "magic"}, {"labelled": ()}, {"steps": 0}, {"crop": 8},
-        {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch": 1},
+        {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch": 0},
     ],
 )  # fmt: skip
 def test_a_training_that_cannot_run_is_refused(tiny_training, tmp_path, change):
@@ -141,9 +141,9 @@ def test_a_stream_passes_over_everything_before_anything_comes_again():
     assert [sorted(drawn[start : start + 5]) for start in (0, 5, 10)] == [[0, 1, 2, 3, 4]] * 3
 
 
-def test_half_a_batch_is_pseudo_labelled_where_there_are_pseudo_labels(tiny_training: TrainSpec):
+def test_pseudo_labelled_images_come_on_top_of_the_labelled_ones(tiny_training: TrainSpec):
+    """They once took half of the batch: the labels were seen half as often, and pseudo-labels made models worse."""
     from ml.train import _shares
 
-    assert _shares(tiny_training) == (2, 2)
-    assert _shares(dataclasses.replace(tiny_training, batch=5)) == (3, 2)
+    assert _shares(tiny_training) == (4, 4)
     assert _shares(dataclasses.replace(tiny_training, pseudo=())) == (4, 0)
