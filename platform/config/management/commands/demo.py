@@ -14,7 +14,7 @@ from catalog.models import Project
 from labelling import audit
 from ml.synthetic import generate
 from rounds import following, report
-from rounds.campaigns import create_campaign
+from rounds.campaigns import close, create_campaign
 from rounds.models import Campaign
 
 PROJECT = "Demo surfaces"
@@ -48,6 +48,8 @@ class Command(BaseCommand):
     def run_campaign(self) -> Campaign:
         """Import the surfaces, create a campaign and follow it to its end."""
         project = self.import_surfaces()
+        for interrupted in project.campaigns.filter(closed_at=None):
+            close(interrupted, "a new demo")  # it would go on beside this one
         campaign = create_campaign(
             project,
             name=f"Demo {project.campaigns.count() + 1}",
