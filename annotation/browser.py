@@ -3,17 +3,17 @@
 import html
 import re
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from annotation.connection import Connection
 from annotation.errors import TIMEOUT, LabelStudioError, explained
 
 Json = dict[str, Any]
 
 
-class Browser:
+class Browser(Connection):
     """A logged-in session of one person. Goes through the address people use, proxy and all."""
 
     def __init__(self, url: str, email: str, password: str) -> None:
@@ -76,17 +76,6 @@ class Browser:
     def skip(self, task: Json, *, lead_time: float = 0.0) -> int:
         """The id of the cancelled annotation that the Skip button makes."""
         return self._answer("skip a task", task, {"result": [], "lead_time": lead_time, "was_cancelled": True})
-
-    def close(self) -> None:
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answer(self, doing: str, task: Json, answer: Json) -> int:
         project = task["project"]

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 from label_studio_sdk import LabelStudio as Sdk
 
 from annotation.browser import Browser
+from annotation.connection import Connection
 from annotation.errors import SERVER_FAULT, TIMEOUT, LabelStudioError, explained
 from annotation.remote import ProjectCounts, RemoteAnnotation, RemoteTask, RemoteUser
 
@@ -34,7 +34,7 @@ WEBHOOK_ACTIONS = (
 )  # fmt: skip
 
 
-class LabelStudio:
+class LabelStudio(Connection):
     """A connection. Every method raises LabelStudioError when Label Studio refuses or does not answer.
 
     Nothing is sent twice by itself: a POST that got no answer may have been obeyed.
@@ -54,17 +54,6 @@ class LabelStudio:
         self._http = httpx.Client(timeout=TIMEOUT)
         self._sdk = Sdk(base_url=url, api_key=token, httpx_client=self._http, max_retries=0)  # type: ignore[no-untyped-call]
 
-    def close(self) -> None:
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def health(self) -> str:
         """The version of the Label Studio that answers."""
         version = self._request("say its version", "GET", "api/version")
@@ -82,12 +71,7 @@ class LabelStudio:
         """The id of a new project whose queue follows our scores. instructions: HTML, shown before labelling."""
         with explained(f"create the project {title}"):
             project = self._sdk.projects.create(
-                title=title,
-                label_config=label_config,
-                description=description,
-                expert_instruction=instructions,
-                show_instruction=bool(instructions),
-                sampling=SAMPLING,
+                **_presentation(title, label_config, description, instructions),
                 show_collab_predictions=True,  # else an annotator starts from an empty canvas
                 enable_empty_annotation=True,  # "no defect" is an answer
             )
@@ -106,15 +90,7 @@ class LabelStudio:
     ) -> None:
         """Bring a project's texts, classes and order of work up to date."""
         with explained(f"update project {project}"):
-            self._sdk.projects.update(
-                project,
-                title=title,
-                label_config=label_config,
-                description=description,
-                expert_instruction=instructions,
-                show_instruction=bool(instructions),
-                sampling=SAMPLING,
-            )
+            self._sdk.projects.update(project, **_presentation(title, label_config, description, instructions))
 
     def set_model_version(self, project: int, version: str) -> None:
         """Show and order by the predictions of this version, which must be there already."""
@@ -290,6 +266,18 @@ class LabelStudio:
             )
             response.raise_for_status()
         return response.json()
+
+
+def _presentation(title: str, label_config: str, description: str, instructions: str) -> Json:
+    """What is set when a project is made and kept up to date later."""
+    return {
+        "title": title,
+        "label_config": label_config,
+        "description": description,
+        "expert_instruction": instructions,
+        "show_instruction": bool(instructions),
+        "sampling": SAMPLING,
+    }
 
 
 def _where(field: str, operator: str, kind: str, value: Any) -> Json:

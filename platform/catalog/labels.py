@@ -8,9 +8,9 @@ import numpy as np
 from django.contrib.auth.models import User
 from numpy.typing import NDArray
 
-from annotation.masks import write_index_png
+from annotation.masks import IGNORE, write_index_png
 from catalog import files
-from catalog.models import IGNORE, Image, Label
+from catalog.models import Image, Label
 
 
 def store_label(

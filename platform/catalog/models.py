@@ -10,8 +10,6 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 
-IGNORE = 255  # pixels that count neither in a loss nor in a metric
-
 
 class Split(models.TextChoices):
     TRAIN = "train", "training"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from catalog.models import IGNORE
+from annotation.masks import IGNORE
 
 LONG_SIDE = 320  # pixels; twice the width at which pages show a thumbnail, for fine screens
 FILL = 0.45  # how much of the class colour covers the surface: the defect must stay visible beneath

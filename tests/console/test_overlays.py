@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from catalog.models import IGNORE
+from annotation.masks import IGNORE
 from console import overlays
 
 COLOURS = {1: "#ff0000", 2: "#0000ff"}
