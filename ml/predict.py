@@ -14,7 +14,7 @@ from ml import data, reliability
 from ml.device import choose
 from ml.inference import load_models, probabilities
 from ml.progress import Pace, Say
-from ml.spec import PredictResult, PredictSpec, Progress, Score, SpecError
+from ml.spec import IGNORE, PredictResult, PredictSpec, Progress, Score, SpecError
 
 MASKS = "masks.zip"
 
@@ -37,9 +37,10 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
             spec.samples, folder, channels=channels, classes=classes, masks=False, batch=spec.batch
         ):
             found = torch.stack([probabilities(m, batch.images, flip=spec.flip, compute=compute) for m in models])
-            masks = found[-1].argmax(dim=1).to(torch.uint8).cpu().numpy()
+            sure, masks = (part.cpu().numpy() for part in found[-1].max(dim=1))
+            masks = masks.astype(np.uint8)
             ids = [spec.samples[position].id for position in batch.positions]
-            for name, mask in zip(ids, masks, strict=True):
+            for name, mask in zip(ids, np.where(sure < spec.threshold, IGNORE, masks), strict=True):
                 shard.writestr(f"{name}.png", palette_png(mask))
             scores |= zip(batch.positions, _scores(ids, found, masks), strict=True)
             if pace.due(len(scores)):

@@ -47,9 +47,11 @@ class TrainSpec:
     # Ids of validation and test images: meeting one among the samples above stops the training.
     held_out: tuple[str, ...] = ()
     network: NetworkSpec = NetworkSpec()
+    start_from: str | None = None  # checkpoint of the same network whose weights to begin with; None = fresh ones
     step: str = "supervised"  # key of ml.steps.STEPS
     steps: int = 1000  # optimiser steps in all
     batch: int = 8  # labelled images a step; where there are pseudo-labels, as many pseudo-labelled ones come on top
+    pseudo_weight: float = 0.5  # of the loss on pseudo-labelled images, beside 1 for that on labelled ones
     crop: int = 200  # pixels; smaller images are padded with ignore
     learning_rate: float = 0.01
     weight_decay: float = 1e-4
@@ -82,6 +84,7 @@ class PredictSpec:
     samples: tuple[Sample, ...]
     batch: int = 16
     flip: bool = False  # average over the image and its mirror images (test-time augmentation)
+    threshold: float = 0.0  # pixels whose highest probability is lower become ignore in the masks
     threads: int = 0
 
 
@@ -95,7 +98,7 @@ class Score:
     confidence: float  # PPL: mean over pixels of (1 - entropy / ln K) * max p
     stability: float | None  # PPL: mean mIoU of earlier checkpoints with the last; None with one checkpoint
     reliability: float | None  # stability * confidence
-    class_pixels: tuple[int, ...]  # predicted pixels per class, background first
+    class_pixels: tuple[int, ...]  # predicted pixels per class, background first, whatever the threshold
 
 
 @dataclass(frozen=True)

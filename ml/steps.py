@@ -18,23 +18,27 @@ from ml.reliability import confidence
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (N, C, S, S) float in [0, 1] with masks (N, S, S) uint8; the pseudo-labelled may be none."""
+    """Pictures (N, C, S, S) float in [0, 1] with masks (N, S, S) uint8; the pseudo-labelled may be none.
+
+    pseudo_weight: of the loss on the pseudo-labelled, beside 1 for that on the labelled.
+    """
 
     images: Tensor
     masks: Tensor
     pseudo_images: Tensor
     pseudo_masks: Tensor
+    pseudo_weight: float
 
 
 Step = Callable[[nn.Module, Batch, torch.Generator], Tensor]
 
 
 def supervised(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
-    """Weak augmentation of everything; labels and pseudo-labels count alike."""
-    images = torch.cat([batch.images, batch.pseudo_images])
-    masks = torch.cat([batch.masks, batch.pseudo_masks])
-    images, masks = weak(images, masks, rng)
-    return _loss(model, images, masks)
+    """Weak augmentation of everything."""
+    labelled = weak(batch.images, batch.masks, rng)
+    if not len(batch.pseudo_images):
+        return _loss(model, *labelled)
+    return _weighted_loss(model, labelled, weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight)
 
 
 def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -51,8 +55,8 @@ def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator)
     images, masks = weak(batch.images, batch.masks, rng)
     unlabelled, pseudo = weak(batch.pseudo_images, batch.pseudo_masks, rng)
     sure = _confidence(model, unlabelled)
-    mixed, mixed_masks = cut_and_mix(strong(unlabelled, rng), pseudo, images, masks, sure=sure, rng=rng)
-    return _loss(model, torch.cat([images, mixed]), torch.cat([masks, mixed_masks]))
+    mixed = cut_and_mix(strong(unlabelled, rng), pseudo, images, masks, sure=sure, rng=rng)
+    return _weighted_loss(model, (images, masks), mixed, batch.pseudo_weight)
 
 
 STEPS: dict[str, Step] = {"supervised": supervised, "label_efficient_cutmix": label_efficient_cutmix}
@@ -107,6 +111,17 @@ def _confidence(model: nn.Module, images: Tensor) -> Tensor:
 
 def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
     return balanced_cross_entropy_and_dice(model(images).float(), masks.long())
+
+
+def _weighted_loss(
+    model: nn.Module, labelled: tuple[Tensor, Tensor], pseudo: tuple[Tensor, Tensor], weight: float
+) -> Tensor:
+    """Two losses out of one pass: in a common mean, wrong pseudo-labels would outweigh the labels of rare classes."""
+    logits = model(torch.cat([labelled[0], pseudo[0]])).float()
+    of_labelled, of_pseudo = logits.tensor_split([len(labelled[0])])
+    return balanced_cross_entropy_and_dice(of_labelled, labelled[1].long()) + weight * balanced_cross_entropy_and_dice(
+        of_pseudo, pseudo[1].long()
+    )
 
 
 @contextmanager

@@ -50,9 +50,9 @@ def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult
     channels = spec.network.channels
     labelled = data.load(spec.labelled, folder, channels=channels, classes=classes, masks=True)
     pseudo = data.load(spec.pseudo, folder, channels=channels, classes=classes, masks=True)
-    facts = _facts(spec, labelled)
+    beginning, facts = _beginning(spec, folder, labelled)
 
-    model = compute.place(_initialised(facts, spec.seed))
+    model = compute.place(beginning)
     network = DistributedDataParallel(model) if team.processes > 1 else model
     optimiser = OPTIMISERS[spec.optimiser](model.parameters(), spec)
     schedule = LambdaLR(optimiser, lambda done: (1 - done / spec.steps) ** 0.9)
@@ -101,6 +101,8 @@ def check(spec: TrainSpec, *, processes: int) -> None:
             f"expected steps >= 1, crop >= 32 and learning_rate > 0, "
             f"got {spec.steps}, {spec.crop} and {spec.learning_rate}"
         )
+    if spec.pseudo_weight < 0:
+        raise SpecError(f"pseudo_weight: expected 0 or more, got {spec.pseudo_weight}")
     if spec.batch < processes or spec.batch % processes:
         raise SpecError(f"batch: expected a positive multiple of {processes} (processes), got {spec.batch}")
 
@@ -123,15 +125,21 @@ def refuse_held_out(spec: TrainSpec) -> None:
         seen.add(sample.id)
 
 
-def _facts(spec: TrainSpec, labelled: data.Loaded) -> checkpoint.Facts:
-    mean, std = data.mean_and_std(labelled)
-    return checkpoint.Facts(network=spec.network, classes=spec.classes, mean=mean, std=std)
-
-
-def _initialised(facts: checkpoint.Facts, seed: int) -> Segmenter:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return facts.fresh()
+def _beginning(spec: TrainSpec, folder: Path, labelled: data.Loaded) -> tuple[Segmenter, checkpoint.Facts]:
+    """A fresh model, or the one to start from, with the normalisation its weights are used to."""
+    if spec.start_from is None:
+        mean, std = data.mean_and_std(labelled)
+        facts = checkpoint.Facts(network=spec.network, classes=spec.classes, mean=mean, std=std)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            return facts.fresh(), facts
+    model, facts = checkpoint.load(folder / spec.start_from, classes=spec.classes)
+    if facts.network != spec.network:
+        raise SpecError(
+            f"start_from: expected a checkpoint of {spec.network}, got one of {facts.network}; "
+            "choose another checkpoint, or the network it was trained for"
+        )
+    return model, facts
 
 
 def _shares(spec: TrainSpec) -> tuple[int, int]:
@@ -156,12 +164,12 @@ def _batches(
     ]
     nothing = torch.zeros(0, spec.network.channels, spec.crop, spec.crop), torch.zeros(0, spec.crop, spec.crop)
     while True:
-        parts: list[Tensor] = []
+        parts: list[tuple[Tensor, Tensor]] = []
         for loaded, stream in streams:
             images, masks = data.random_crops(loaded, next(stream), spec.crop, rng) if len(loaded) else nothing
             images = images.to(compute.device, non_blocking=True).float().div(255)
-            parts += [images.contiguous(memory_format=torch.channels_last), masks.to(compute.device)]
-        yield Batch(*parts)
+            parts.append((images.contiguous(memory_format=torch.channels_last), masks.to(compute.device)))
+        yield Batch(*parts[0], *parts[1], pseudo_weight=spec.pseudo_weight)
 
 
 def _shuffled_for_ever(count: int, share: int, rng: np.random.Generator) -> Iterator[list[int]]:

@@ -90,6 +90,10 @@ class Round(models.Model):
     def __str__(self) -> str:
         return f"{self.campaign}, round {self.number}"
 
+    def latest_model(self) -> "ModelVersion":
+        """The model this round has trained last."""
+        return ModelVersion.objects.filter(stage__round=self).latest("stage__position")
+
 
 class Status(models.TextChoices):
     PENDING = "pending", "pending"

@@ -11,7 +11,7 @@ from ml import reliability
 from ml.device import choose
 from ml.inference import load_models, probabilities
 from ml.predict import palette_png, predict
-from ml.spec import PredictSpec, Sample, SpecError
+from ml.spec import IGNORE, PredictSpec, Sample, SpecError
 
 
 @pytest.fixture
@@ -41,6 +41,19 @@ def test_every_sample_gets_a_palette_mask_of_its_size_and_scores_in_order(spec, 
         mask = _mask(tmp_path, score.member)
         assert mask.shape == (40, 40)
         assert tuple(np.bincount(mask.ravel(), minlength=3)) == score.class_pixels
+
+
+def test_pixels_below_the_threshold_are_ignored_and_nothing_else_changes(spec, tmp_path):
+    masks = []
+    for threshold in (0.0, 0.4):
+        result = _predict(dataclasses.replace(spec, threshold=threshold), tmp_path)
+        masks.append(np.stack([_mask(tmp_path, score.member) for score in result.scores]))
+    whole, sure = masks
+
+    assert 0 < (sure == IGNORE).mean() < 1
+    assert (sure[sure != IGNORE] == whole[sure != IGNORE]).all()
+    counts = np.stack([score.class_pixels for score in result.scores])
+    assert (counts == [np.bincount(mask.ravel(), minlength=3) for mask in whole]).all()
 
 
 def test_scores_are_those_of_the_last_checkpoint_and_the_agreement_with_the_earlier_ones(spec, tmp_path):

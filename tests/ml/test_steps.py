@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def _batch(labelled=3, pseudo=2, size=32):
     def pictures(count):
         return torch.rand(count, 1, size, size, generator=rng)
 
-    return Batch(pictures(labelled), masks(labelled), pictures(pseudo), masks(pseudo))
+    return Batch(pictures(labelled), masks(labelled), pictures(pseudo), masks(pseudo), pseudo_weight=0.5)
 
 
 def _model():
@@ -45,6 +47,17 @@ def test_every_step_draws_from_its_generator_alone(name):
     second = STEPS[name](_model(), _batch(), torch.Generator().manual_seed(3))
 
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_pseudo_labels_count_as_much_as_their_weight_says(name):
+    without, half, whole = (
+        STEPS[name](_model(), dataclasses.replace(_batch(), pseudo_weight=weight), torch.Generator().manual_seed(0))
+        for weight in (0.0, 0.5, 1.0)
+    )
+
+    assert whole > without
+    assert_close(half, (without + whole) / 2)
 
 
 def test_looking_how_sure_the_model_is_leaves_no_trace_in_batch_normalisation():

@@ -6,7 +6,7 @@ import torch
 
 from ml.device import Team
 from ml.progress import DivergedError
-from ml.spec import Sample, SpecError, TrainSpec
+from ml.spec import NetworkSpec, Sample, SpecError, TrainSpec
 from ml.steps import STEPS
 from ml.train import OPTIMISERS, _shuffled_for_ever, refuse_held_out, train
 
@@ -59,6 +59,31 @@ def test_a_training_of_one_step_leaves_one_checkpoint(tiny_training, tmp_path):
     result = _train(dataclasses.replace(tiny_training, steps=1), tmp_path / "run")
 
     assert result.checkpoints == (result.checkpoint,)
+
+
+def test_a_training_can_start_from_a_checkpoint_with_the_normalisation_it_is_used_to(toy, tiny_training, tmp_path):
+    _train(tiny_training, tmp_path / "first")
+    darker = dataclasses.replace(tiny_training, labelled=toy(9)[-1:], pseudo=(), steps=1, learning_rate=1e-9)
+
+    _train(dataclasses.replace(darker, start_from="../first/checkpoint-3.pt"), tmp_path / "second")
+    _train(darker, tmp_path / "fresh")
+
+    first, second, fresh = (_weights(tmp_path / name) for name in ("first", "second", "fresh"))
+    learnt = [name for name in first if name.endswith("weight")]
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in learnt)
+    assert not all(torch.allclose(first[name], fresh[name], atol=1e-6) for name in learnt)
+    means = [torch.load(tmp_path / name / "checkpoint-3.pt")["facts"]["mean"] for name in ("first", "second", "fresh")]
+    assert means[0] == means[1] != means[2]
+
+
+def test_a_checkpoint_of_another_network_is_no_start(tiny_training, tmp_path):
+    _train(tiny_training, tmp_path / "first")
+    wider = dataclasses.replace(
+        tiny_training, network=NetworkSpec(width=4), start_from=str(tmp_path / "first" / "checkpoint-3.pt")
+    )
+
+    with pytest.raises(SpecError, match=r"start_from: expected a checkpoint of .*width=4.*, got one of .*width=2"):
+        _train(wider, tmp_path / "second")
 
 
 def test_progress_ends_at_the_last_step_with_the_whole_curve(tiny_training, tmp_path):

@@ -41,6 +41,12 @@ def test_stability_is_scored_with_the_checkpoints_at_thirds(run_round, fake_ml):
     assert stage.predictions.first().stability == 1.0
 
 
+def test_a_stage_may_ask_for_other_settings_than_the_recipe(run_round, fake_ml):
+    run_round(("train", {}), ("predict", {"on": "pool", "threshold": 0.8}))
+
+    assert fake_ml[-1].threshold == 0.8
+
+
 def test_the_most_reliable_half_is_accepted(run_round, data_dir):
     *_, stage = run_round(("train", {}), ("predict", {"on": "pool", "stability": True}), ("select", {"share": 0.5}))
 

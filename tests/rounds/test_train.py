@@ -105,6 +105,18 @@ def test_pseudo_labels_point_into_the_shard_of_their_stage(accepted, fake_ml, da
     assert [parent.number for parent in second.parents.all()] == [1]
 
 
+def test_a_warm_start_begins_with_the_weights_of_the_rounds_latest_model(accepted, fake_ml, data_dir):
+    from rounds.transitions import claim
+
+    accepted.settings["warm_start"] = True
+    accepted.save()
+
+    train.run(claim(accepted.pk))
+
+    (told,) = fake_ml
+    assert told.start_from == f"{data_dir}/m.pt"
+
+
 def test_an_image_labelled_in_the_meantime_is_no_longer_pseudo_labelled(accepted, fake_ml, label, project):
     from rounds.transitions import claim
 

@@ -18,7 +18,7 @@ def run(stage: Stage) -> None:
     if not images:
         transitions.finish(stage, lambda: None, {"summary": "no image is left to predict"})
         return
-    model = latest_model(stage)
+    model = stage.round.latest_model()
     result = read(PredictResult, outputs.compute(stage, "predict", predict_spec(stage, model, images)), "result.json")
     left = outputs.left_behind(stage)
     rows = [
@@ -46,16 +46,12 @@ def images_for(stage: Stage) -> QuerySet[Image]:
     return images.exclude(pk__in=PseudoLabel.objects.filter(stage__round=stage.round_id).values("image"))
 
 
-def latest_model(stage: Stage) -> ModelVersion:
-    """The model trained last before this stage, in its round."""
-    return ModelVersion.objects.filter(stage__round=stage.round_id).latest("stage__position")
-
-
 def predict_spec(stage: Stage, model: ModelVersion, images: list[Image]) -> PredictSpec:
     """What `ml` is told; earlier checkpoints come along only where their agreement is asked for."""
     campaign = stage.round.campaign
-    options: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["predict"]
-    paths = model.checkpoints if stage.settings.get("stability") else [model.path]
+    options: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["predict"] | stage.settings
+    options.pop("on")
+    paths = model.checkpoints if options.pop("stability", False) else [model.path]
     return PredictSpec(
         classes=tuple(campaign.project.class_names()),
         checkpoints=tuple(str(files.absolute(path)) for path in paths),

@@ -68,6 +68,8 @@ def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> 
     shards = {one.stage_id: files.absolute(one.path) for one in shards_of(stage)}
     values: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings
     values.pop("pseudo", None)
+    if values.pop("warm_start", False):
+        values["start_from"] = str(files.absolute(stage.round.latest_model().path))
     values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
     return dataclasses.replace(
         from_json(TrainSpec, json.dumps(values)),
