@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,17 @@ class Process:
         """False also for a zombie: it runs nothing and holds nothing."""
         return read(self.pid) == self
 
+    @property
+    def address(self) -> str:
+        """What names it among all processes of all machines."""
+        return f"{socket.gethostname()}/{self.pid}/{self.started}"
+
+
+def my_address() -> str:
+    """The address of this process; empty where /proc does not tell."""
+    process = read(os.getpid())
+    return process.address if process else ""
+
 
 def read(pid: int) -> Process | None:
     """The process with this number, None where there is none (any more)."""
@@ -42,6 +54,15 @@ def read(pid: int) -> Process | None:
     if fields[0] == "Z":
         return None
     return Process(pid=pid, parent=int(fields[1]), started=int(fields[19]))
+
+
+def is_gone(address: str) -> bool:
+    """Whether the process with this address ran on this machine and has ended; of other machines we know nothing."""
+    host, _, life = address.rpartition("/")[0].rpartition("/")
+    if host != socket.gethostname():
+        return False
+    process = read(int(life))
+    return process is None or process.address != address
 
 
 def everyone() -> Iterator[Process]:

@@ -30,13 +30,18 @@ def ring_push(campaign_id: int) -> None:
     _ring("labelling.tasks.push", campaign_id)
 
 
+def ring_sweep() -> None:
+    """Ask for a look at every stage and every campaign, now."""
+    _send("rounds.tasks.sweep")
+
+
 def _ring(task: str, pk: int) -> None:
     # After the commit: a worker that hears the bell must see the rows.
     transaction.on_commit(lambda: _send(task, pk))
 
 
-def _send(task: str, pk: int) -> None:
+def _send(task: str, *arguments: int) -> None:
     try:
-        celery_app.send_task(task, (pk,), expires=EXPIRES)
+        celery_app.send_task(task, arguments, expires=EXPIRES)
     except OperationalError as problem:
-        log.warning("could not ring %s(%s): %s; the sweep will", task, pk, problem)
+        log.warning("could not ring %s%s: %s; the sweep will", task, arguments, problem)

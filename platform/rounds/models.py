@@ -120,6 +120,7 @@ class Stage(models.Model):
     attempt = models.PositiveSmallIntegerField(
         default=0, help_text="Counts claims; every write of a worker is fenced by it."
     )
+    worker = models.CharField(max_length=150, blank=True, help_text="Address of the process that claimed it last.")
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     # {"step", "steps", "epoch", "epochs", "loss", "eta_seconds", "note", "curve": [[step, loss], ...]}
     progress = models.JSONField(default=dict)

@@ -4,10 +4,12 @@ import logging
 from datetime import timedelta
 
 from celery import shared_task
+from celery.signals import worker_process_init
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from catalog.importing import ring_forgotten
+from config import processes
 from rounds import doorbell, schedule, transitions
 from rounds.ml_process import MlFailed
 from rounds.models import Campaign, Stage, Status
@@ -37,13 +39,22 @@ def advance(campaign_id: int) -> None:
     schedule.advance(campaign_id)
 
 
+@worker_process_init.connect
+def look_after_the_dead(**_: object) -> None:
+    """A process that starts may stand in for one that was killed: sweep now instead of within a minute."""
+    doorbell.ring_sweep()
+
+
 @shared_task
 def sweep() -> None:
-    """Every minute: ring for imports and take stages whose workers fell silent, then ring for what campaigns need."""
+    """Every minute: ring for imports and take stages whose workers are gone, then ring for what campaigns need."""
     ring_forgotten()
     limit = timezone.now() - HEARTBEAT_LIMIT
-    for stage in Stage.objects.filter(status=Status.RUNNING, heartbeat_at__lt=limit):
-        transitions.lose_heartbeat(stage, before=limit)
+    for stage in Stage.objects.filter(status=Status.RUNNING):
+        if processes.is_gone(stage.worker):
+            transitions.lose_worker(stage)
+        elif stage.heartbeat_at is not None and stage.heartbeat_at < limit:
+            transitions.lose_heartbeat(stage, before=limit)
     for campaign in Campaign.objects.filter(closed_at=None):
         try:
             schedule.advance(campaign.pk)

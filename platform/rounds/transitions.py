@@ -12,9 +12,10 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
+from config import processes
 from rounds.models import Stage, StageEvent, Status
 
-ATTEMPTS = 3  # claims before a failure that may pass is final; a retry by hand grants one more each time
+ATTEMPTS = 5  # claims before a failure that may pass is final; a retry by hand grants one more each time
 CANCELLABLE = (Status.PENDING, Status.RUNNING, Status.WAITING)
 RETRYABLE = (Status.FAILED, Status.CANCELLED)
 
@@ -31,7 +32,7 @@ def claim(stage_id: int) -> Stage | None:
     now = timezone.now()
     claimed = ready.update(
         status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=now, started_at=now, finished_at=None,
-        progress={}, result={}, error="", log_tail="",
+        worker=processes.my_address(), progress={}, result={}, error="", log_tail="",
     )  # fmt: skip
     if not claimed:
         return None  # a second ring for the same bell
@@ -83,15 +84,15 @@ def fail(stage: Stage, error: str, *, log_tail: str = "", may_pass: bool) -> Non
     _leave_running(stage, after, error, error=error, log_tail=log_tail, finished_at=timezone.now())
 
 
-@transaction.atomic
 def lose_heartbeat(stage: Stage, *, before: datetime) -> bool:
     """Take the stage from a worker that has not been heard of since `before`; whether it was taken."""
-    after = Status.PENDING if stage.attempt < ATTEMPTS else Status.FAILED
     reason = f"no sign of life from its worker since {stage.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
-    taken = _mine(stage).filter(heartbeat_at__lt=before).update(status=after, error=reason, finished_at=timezone.now())
-    if taken:
-        _journal(stage, Status.RUNNING, after, reason)
-    return bool(taken)
+    return _take_from_worker(stage, _mine(stage).filter(heartbeat_at__lt=before), reason)
+
+
+def lose_worker(stage: Stage) -> bool:
+    """Take the stage from a worker process that has ended; whether it was taken."""
+    return _take_from_worker(stage, _mine(stage), f"its worker has ended (process {stage.worker})")
 
 
 @transaction.atomic
@@ -113,6 +114,12 @@ def retry(stage: Stage, by: str) -> bool:
     """Put a failed or cancelled stage back in line."""
     seen = Stage.objects.filter(pk=stage.pk, status=stage.status).filter(status__in=RETRYABLE)
     return _move(seen, stage, Status.PENDING, f"retried by {by}", error="", log_tail="", finished_at=None)
+
+
+@transaction.atomic
+def _take_from_worker(stage: Stage, guarded: Any, reason: str) -> bool:
+    after = Status.PENDING if stage.attempt < ATTEMPTS else Status.FAILED
+    return _move(guarded, stage, after, reason, error=reason, finished_at=timezone.now())
 
 
 def _mine(stage: Stage) -> Any:

@@ -1,5 +1,8 @@
+import subprocess
+
+from config import processes
 from rounds import tasks, transitions
-from rounds.models import Status
+from rounds.models import Stage, Status
 
 
 def test_a_stage_whose_heartbeat_is_lost_goes_back_to_pending(campaign, claimed, silent):
@@ -11,6 +14,39 @@ def test_a_stage_whose_heartbeat_is_lost_goes_back_to_pending(campaign, claimed,
     stage.refresh_from_db()
     assert (stage.status, stage.attempt) == (Status.PENDING, 1)
     assert "no sign of life" in stage.events.last().reason
+
+
+def test_a_stage_whose_worker_process_has_ended_goes_back_at_once(campaign, claimed):
+    stage = claimed(campaign)
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        Stage.objects.filter(pk=stage.pk).update(worker=processes.read(worker.pid).address)
+        tasks.sweep()
+        stage.refresh_from_db()
+        assert stage.status == Status.RUNNING, "it lives, and has just been heard of"
+        worker.kill()
+
+    tasks.sweep()
+
+    stage.refresh_from_db()
+    assert (stage.status, stage.attempt) == (Status.PENDING, 1)
+    assert "its worker has ended" in stage.events.last().reason
+
+
+def test_of_workers_on_other_machines_only_the_heartbeat_counts(campaign, claimed):
+    stage = claimed(campaign)
+    Stage.objects.filter(pk=stage.pk).update(worker="another-machine/1/1")
+
+    tasks.sweep()
+
+    stage.refresh_from_db()
+    assert stage.status == Status.RUNNING
+
+
+def test_a_process_number_that_is_used_again_is_another_process():
+    host, pid, started = processes.my_address().split("/")
+
+    assert not processes.is_gone(f"{host}/{pid}/{started}")
+    assert processes.is_gone(f"{host}/{pid}/{int(started) - 1}")
 
 
 def test_a_stage_that_beats_is_left_alone(campaign, claimed, silent):
