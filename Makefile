@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status check test tools nginx chromium
+.PHONY: help demo up down status check test storm tools nginx chromium
 
 VENV := .burnish/venv
 LABEL_STUDIO := .burnish/label-studio-venv
@@ -30,6 +30,7 @@ help:
 	@echo "make status       what runs, addresses and login"
 	@echo "make check        format, lint, types, layers, fast tests"
 	@echo "make test         every test, on the real services"
+	@echo "make storm        kill the services at random, KILLS=300 times, and see that nothing is lost"
 
 demo: up
 	@$(MANAGE) demo $(if $(ONCE),--once)
@@ -47,6 +48,10 @@ check: tools
 test: chromium nginx
 	@$(MAKE) -j2 $(THEIRS) tools
 	@$(RUN) -m pytest
+
+storm: nginx
+	@$(MAKE) -j2 $(THEIRS) $(TOOLS)
+	@BURNISH_STORM=$(or $(KILLS),300) $(RUN) -m pytest -s tests/acceptance/test_storm.py
 
 tools: $(TOOLS)
 	@$(VENV)/bin/ruff format --check --quiet .

@@ -21,7 +21,7 @@ from config import processes, programs, supervision
 from config.supervision import Program
 from labelling import audit
 from labelling.models import RemoteAnnotation
-from rounds import doorbell, report, transitions
+from rounds import campaigns, doorbell, report, transitions
 from rounds.models import Campaign, ModelVersion, Prediction, Snapshot, Stage, StageEvent, Status
 
 KILLS = int(os.environ.get("BURNISH_STORM", "20"))
@@ -256,3 +256,23 @@ def test_a_storm_loses_nothing(storm, begin, stack):
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert not orphans()
     print(storm.in_words())
+
+
+def test_without_the_guard_of_updates_the_same_check_fails(on_the_stack, begin, monkeypatch):
+    campaign = begin(scripted=False)
+    campaigns.close(campaign, "the test")  # so that no worker takes its stage
+    stage = Stage.objects.create(
+        round=campaign.rounds.create(number=9, opened_because="test"), position=0, kind="prepare"
+    )
+    zombie = transitions.claim(stage.pk)
+    assert transitions.lose_worker(zombie)
+    transitions.finish(transitions.claim(stage.pk), lambda: None, {})
+
+    with pytest.raises(transitions.StaleClaim):
+        transitions.finish(zombie, lambda: None, {})
+    assert_exactly_once(campaign)
+
+    monkeypatch.setattr(transitions, "_mine", lambda stage: Stage.objects.filter(pk=stage.pk))
+    transitions.finish(zombie, lambda: None, {})
+    with pytest.raises(AssertionError, match="finished more than once"):
+        assert_exactly_once(campaign)
