@@ -36,13 +36,18 @@ def project(stack, on_the_stack, surfaces) -> Project:
 
 @pytest.fixture
 def begin(project) -> Iterator[Callable[..., Campaign]]:
-    """Create a campaign; what is still open at the end is closed, so that nothing goes on computing."""
+    """Create a campaign on the surfaces, or on another `project`.
+
+    What is still open at the end is closed, so that nothing goes on computing.
+    """
     made: list[Campaign] = []
 
     def create(**settings) -> Campaign:
         settings = {"recipe_name": "ppl", "overrides": TINY, "first_batch": 6, "batch": 4, "max_rounds": 2} | settings
         settings.setdefault("budget", settings["first_batch"] + settings["batch"])
-        made.append(campaigns.create_campaign(project, name=f"campaign {time.time_ns()}", **settings))
+        made.append(
+            campaigns.create_campaign(settings.pop("project", project), name=f"campaign {time.time_ns()}", **settings)
+        )
         return made[-1]
 
     yield create
