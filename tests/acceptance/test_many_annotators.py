@@ -81,7 +81,6 @@ def test_twenty_people_submit_while_a_training_and_an_import_run(stack, begin, c
     assert home.count() == asked.labels().values("image").distinct().count() == PEOPLE * EACH
     assert Annotator.objects.filter(user__username__startswith="person-").count() == PEOPLE
     assert p95 < PATIENCE
-    connection.close()
 
 
 def drawn(image: Image, project: Project) -> list:
