@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from ml.files import written_whole
+
 IGNORE = 255  # pixels that count neither in a loss nor in a metric
 
 
@@ -181,9 +183,8 @@ def read(kind: type[Spec], folder: Path, name: str = "spec.json") -> Spec:
 
 def write(value: Any, folder: Path, name: str) -> None:
     """Write `value` as JSON into a folder, whole or not at all."""
-    temporary = folder / f".{name}.tmp"
-    temporary.write_text(to_json(value))
-    temporary.replace(folder / name)
+    with written_whole(folder / name) as path:
+        path.write_text(to_json(value))
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

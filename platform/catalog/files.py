@@ -9,12 +9,13 @@ imports/<name>/                              uploads and unpacked archives, gone
 """
 
 import hashlib
-import os
 import uuid
 from pathlib import Path
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
+
+from ml.files import place
 
 FANNED_OUT = frozenset({"originals", "views"})  # kinds with a folder per first byte: a million files in one is slow
 
@@ -64,7 +65,7 @@ def write_once(path: str, data: bytes) -> str:
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(data)
-        _place(temporary, target)
+        place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return digest
@@ -82,23 +83,8 @@ def adopt(source: Path, path: str) -> str:
         source.unlink()
         return digest
     target.parent.mkdir(parents=True, exist_ok=True)
-    _place(source, target)
+    place(source, target)
     return digest
-
-
-def _place(written: Path, target: Path) -> None:
-    # Contents before the name, the name before the row: after a power cut no row may point at nothing.
-    _to_disk(written)
-    written.replace(target)
-    _to_disk(target.parent)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_there(target: Path, digest: str) -> bool:
