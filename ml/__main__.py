@@ -43,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(run=run)
         if verb == "train":
             one.add_argument("--processes", type=int, default=0, help="that train together; default: one per GPU")
+            one.add_argument(
+                "--save-every", type=float, default=specs.SAVE_SECONDS, metavar="SECONDS",
+                help="the work a kill may cost; 0 = write the state as often as the loss curve has points",
+            )  # fmt: skip
     one = verbs.add_parser("synthetic", help="write a generated data set of metal surfaces")
     one.add_argument("folder", type=Path, metavar="DIR")
     one.add_argument("--images", type=int, default=360)
@@ -70,8 +74,8 @@ def _train_in_several_processes(options: argparse.Namespace, processes: int) -> 
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    watch = ["--watch-stdin"] if options.watch_stdin else []
-    command = ["--standalone", "--nproc-per-node", str(processes), "-m", "ml", "train", str(options.folder), *watch]
+    ours = ["--save-every", str(options.save_every), *(["--watch-stdin"] if options.watch_stdin else [])]
+    command = ["--standalone", "--nproc-per-node", str(processes), "-m", "ml", "train", str(options.folder), *ours]
     try:
         run.main(command)
     except ChildFailedError as error:
@@ -89,9 +93,11 @@ def _train_here(options: argparse.Namespace) -> None:
     spec = specs.read(specs.TrainSpec, options.folder)
     team = Team.from_environment()
     with team.together():
-        result = train(spec, options.folder, say=print_line if team.rank == 0 else lambda _: None, team=team)
+        say = print_line if team.rank == 0 else lambda _: None
+        result = train(spec, options.folder, say=say, team=team, save_seconds=options.save_every)
     if team.rank == 0:
         specs.write(result, options.folder, "result.json")
+        (options.folder / specs.STATE).unlink(missing_ok=True)  # last, or a kill in between would cost everything
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -15,6 +15,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from ml.files import written_whole
 
 IGNORE = 255  # pixels that count neither in a loss nor in a metric
+# What a training under way keeps in its folder. Whoever finds it there goes on from it, if the spec is the same.
+STATE = "state.pt"
+SAVE_SECONDS = 15.0  # between two writings of it: the work that a kill may cost
 
 
 class SpecError(ValueError):
@@ -73,6 +76,7 @@ class TrainResult:
     device: str  # for example "cpu bf16", "cuda bf16"
     loss: float  # mean over the last tenth of the steps
     curve: tuple[tuple[int, float], ...]  # (step, smoothed loss), at most 200 points
+    note: str = ""  # where it was resumed, or why it was not
 
 
 @dataclass(frozen=True)
