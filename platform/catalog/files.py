@@ -9,6 +9,7 @@ imports/<name>/                              uploads and unpacked archives, gone
 """
 
 import hashlib
+import os
 import uuid
 from pathlib import Path
 
@@ -87,10 +88,26 @@ def adopt(source: Path, path: str) -> str:
     return digest
 
 
-def _is_there(target: Path, digest: str) -> bool:
-    if not target.exists():
+def remove_unused(path: str, before: float) -> bool:
+    """Remove a file that nobody has found a use for since `before` (seconds since 1970); whether it is gone."""
+    target = absolute(path)
+    aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    # Aside first: from now on a writer finds nothing there and writes anew, so its row will have a file.
+    target.rename(aside)
+    if aside.stat().st_mtime >= before:
+        aside.rename(target)
         return False
-    if sha256_of(target) != digest:
+    aside.unlink()
+    return True
+
+
+def _is_there(target: Path, digest: str) -> bool:
+    try:
+        found = sha256_of(target)
+        os.utime(target)  # in use from now on: not to be taken for a left-over
+    except FileNotFoundError:
+        return False
+    if found != digest:
         raise OtherContent(
             f"{target} is there with other content. Files are written once: run check_integrity, "
             "then remove the damaged file or restore it from a backup."
