@@ -1,9 +1,11 @@
 """The command line: `python -m ml train|predict|evaluate DIR` and `python -m ml synthetic DIR`.
 
-Exit status 0 means that result.json was written; otherwise the last line on stderr says what to do.
+Exit status 0 means that result.json was written; otherwise the last line on stderr says what to do. After 75 the same
+command may succeed later: a full disk, a process that was killed.
 """
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ml import spec as specs
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Unable to allocate", "bad_alloc")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,10 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except Exception as error:  # noqa: BLE001 - the top of a process: everything becomes a sentence for its user
-        if not isinstance(error, specs.SpecError | ArithmeticError):
+        if not isinstance(error, specs.SpecError | ArithmeticError | ChildProcessError):
             traceback.print_exc()
         print(_sentence(error, options), file=sys.stderr, flush=True)
-        return 1
+        return os.EX_TEMPFAIL if isinstance(error, OSError) else 1
     return 0
 
 
@@ -82,7 +86,11 @@ def _train_in_several_processes(options: argparse.Namespace, processes: int) -> 
         _, failure = error.get_first_failure()
         told: Any = failure.message  # a dict where the child could still say why, otherwise a string
         why = told["message"] if isinstance(told, dict) else told
-        raise specs.SpecError(f"one of {processes} processes failed: {why}") from error
+        if failure.exitcode == -signal.SIGKILL:
+            why += " (out of memory? lower batch, crop or the network's width)"
+        may_pass = failure.exitcode < 0 or failure.exitcode == os.EX_TEMPFAIL
+        kind = ChildProcessError if may_pass else specs.SpecError
+        raise kind(f"one of {processes} processes failed: {why}") from error
 
 
 def _train_here(options: argparse.Namespace) -> None:
@@ -132,9 +140,11 @@ def _end_with_stdin() -> None:
 def _sentence(error: Exception, options: argparse.Namespace) -> str:
     """One line, and what to do."""
     text = " ".join(str(error).split())
-    if "out of memory" in text or "can't allocate memory" in text or isinstance(error, MemoryError):
+    if any(words in text for words in _NO_MEMORY) or isinstance(error, MemoryError):
         return f"ml {options.verb}: out of memory; lower batch, crop or the network's width ({text[:200]})"
-    if isinstance(error, specs.SpecError | ArithmeticError):
+    if any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT)):
+        return f"ml {options.verb}: the disk is full; make room and start it again, it goes on ({text[:200]})"
+    if isinstance(error, specs.SpecError | ArithmeticError | ChildProcessError):
         return text
     return f"ml {options.verb} failed with {type(error).__name__}: {text[:500]}; the trace is above"
 
