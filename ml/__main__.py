@@ -1,9 +1,11 @@
 """The command line: `python -m ml train|predict|evaluate DIR` and `python -m ml synthetic DIR`.
 
-Exit status 0 means that result.json was written; otherwise the last line on stderr says what to do.
+Exit status 0 means that result.json was written; otherwise the last line on stderr says what to do. After 75 the same
+command may succeed later: a full disk, a process that was killed.
 """
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ml import spec as specs
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Unable to allocate", "bad_alloc")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,10 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except Exception as error:  # noqa: BLE001 - the top of a process: everything becomes a sentence for its user
-        if not isinstance(error, specs.SpecError | ArithmeticError):
+        if not isinstance(error, specs.SpecError | ArithmeticError | ChildProcessError):
             traceback.print_exc()
         print(_sentence(error, options), file=sys.stderr, flush=True)
-        return 1
+        return os.EX_TEMPFAIL if isinstance(error, OSError) else 1
     return 0
 
 
@@ -43,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(run=run)
         if verb == "train":
             one.add_argument("--processes", type=int, default=0, help="that train together; default: one per GPU")
+            one.add_argument(
+                "--save-every", type=float, default=specs.SAVE_SECONDS, metavar="SECONDS",
+                help="the work a kill may cost; 0 = write the state as often as the loss curve has points",
+            )  # fmt: skip
     one = verbs.add_parser("synthetic", help="write a generated data set of metal surfaces")
     one.add_argument("folder", type=Path, metavar="DIR")
     one.add_argument("--images", type=int, default=360)
@@ -70,15 +78,19 @@ def _train_in_several_processes(options: argparse.Namespace, processes: int) -> 
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    watch = ["--watch-stdin"] if options.watch_stdin else []
-    command = ["--standalone", "--nproc-per-node", str(processes), "-m", "ml", "train", str(options.folder), *watch]
+    ours = ["--save-every", str(options.save_every), *(["--watch-stdin"] if options.watch_stdin else [])]
+    command = ["--standalone", "--nproc-per-node", str(processes), "-m", "ml", "train", str(options.folder), *ours]
     try:
         run.main(command)
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         told: Any = failure.message  # a dict where the child could still say why, otherwise a string
         why = told["message"] if isinstance(told, dict) else told
-        raise specs.SpecError(f"one of {processes} processes failed: {why}") from error
+        if failure.exitcode == -signal.SIGKILL:
+            why += " (out of memory? lower batch, crop or the network's width)"
+        may_pass = failure.exitcode < 0 or failure.exitcode == os.EX_TEMPFAIL
+        kind = ChildProcessError if may_pass else specs.SpecError
+        raise kind(f"one of {processes} processes failed: {why}") from error
 
 
 def _train_here(options: argparse.Namespace) -> None:
@@ -89,9 +101,11 @@ def _train_here(options: argparse.Namespace) -> None:
     spec = specs.read(specs.TrainSpec, options.folder)
     team = Team.from_environment()
     with team.together():
-        result = train(spec, options.folder, say=print_line if team.rank == 0 else lambda _: None, team=team)
+        say = print_line if team.rank == 0 else lambda _: None
+        result = train(spec, options.folder, say=say, team=team, save_seconds=options.save_every)
     if team.rank == 0:
         specs.write(result, options.folder, "result.json")
+        (options.folder / specs.STATE).unlink(missing_ok=True)  # last, or a kill in between would cost everything
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -126,9 +140,11 @@ def _end_with_stdin() -> None:
 def _sentence(error: Exception, options: argparse.Namespace) -> str:
     """One line, and what to do."""
     text = " ".join(str(error).split())
-    if "out of memory" in text or "can't allocate memory" in text or isinstance(error, MemoryError):
+    if any(words in text for words in _NO_MEMORY) or isinstance(error, MemoryError):
         return f"ml {options.verb}: out of memory; lower batch, crop or the network's width ({text[:200]})"
-    if isinstance(error, specs.SpecError | ArithmeticError):
+    if any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT)):
+        return f"ml {options.verb}: the disk is full; make room and start it again, it goes on ({text[:200]})"
+    if isinstance(error, specs.SpecError | ArithmeticError | ChildProcessError):
         return text
     return f"ml {options.verb} failed with {type(error).__name__}: {text[:500]}; the trace is above"
 

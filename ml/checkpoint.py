@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ml.files import written_whole
 from ml.networks import Segmenter, build
 from ml.spec import NetworkSpec, SpecError
 
@@ -29,9 +30,9 @@ class Facts:
 def save(model: Segmenter, facts: Facts, path: Path) -> None:
     """Write weights and facts, whole or not at all."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.tmp")
-    torch.save({"format": FORMAT, "facts": asdict(facts), "weights": weights}, temporary)
-    temporary.replace(path)
+    # Into an open file: given a path, torch says of a full disk "unexpected pos 576 vs 534".
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        torch.save({"format": FORMAT, "facts": asdict(facts), "weights": weights}, file)
 
 
 def load(path: Path, *, classes: tuple[str, ...]) -> tuple[Segmenter, Facts]:

@@ -1,9 +1,10 @@
 """Samples decoded once into memory, and batches cut from them."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from ml.spec import IGNORE, Sample, SpecError
 
+# All that Pillow and zipfile have been seen to raise for a file whose bytes have changed.
+_DAMAGED = (OSError, EOFError, RuntimeError, SyntaxError, ValueError, BadZipFile, zlib.error)
 _CHUNK = 512  # images decoded at a time
 
 
@@ -117,13 +120,13 @@ def _refuse_twins(samples: tuple[Sample, ...]) -> None:
 def _read_image(path: Path, channels: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
-            if image.mode not in {"L", "RGB"}:
-                raise SpecError(f"image {path}: expected 8-bit grey or RGB, got mode {image.mode}; convert it first")
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+            mode, pixels = image.mode, np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except FileNotFoundError:
         raise SpecError(f"image {path}: no such file; check the paths in spec.json") from None
-    except OSError as error:
+    except _DAMAGED as error:
         raise SpecError(f"image {path}: cannot be read ({error}); replace the file") from error
+    if mode not in {"L", "RGB"}:
+        raise SpecError(f"image {path}: expected 8-bit grey or RGB, got mode {mode}; convert it first")
     return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
 
@@ -156,7 +159,9 @@ def _decode_mask(path: Path, shards: dict[Path, ZipFile]) -> NDArray[np.uint8]:
             return _indices(image, path)
     except (FileNotFoundError, KeyError):
         raise SpecError(f"mask {path}: no such file; check the paths in spec.json") from None
-    except OSError as error:
+    except SpecError:
+        raise
+    except _DAMAGED as error:
         raise SpecError(f"mask {path}: cannot be read ({error}); replace the file") from error
 
 

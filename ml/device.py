@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed
@@ -67,6 +68,22 @@ class Team:
             local_rank=int(os.environ.get("LOCAL_RANK", "0")),
             processes=int(os.environ.get("WORLD_SIZE", "1")),
         )
+
+    def agree(self, decision: bool) -> bool:  # noqa: FBT001 - it is all there is to say
+        """What the first process has decided."""
+        if self.processes == 1:
+            return decision
+        heard = [decision]
+        distributed.broadcast_object_list(heard)
+        return heard[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank."""
+        if self.processes == 1:
+            return [value]
+        values = [None] * self.processes
+        distributed.all_gather_object(values, value)
+        return values
 
     @contextmanager
     def together(self) -> Iterator[None]:

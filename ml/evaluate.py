@@ -6,6 +6,7 @@ import numpy as np
 
 from ml import data, metrics
 from ml.device import choose
+from ml.files import written_whole
 from ml.inference import load_models, probabilities
 from ml.progress import Pace, Say
 from ml.spec import EvaluateResult, EvaluateSpec, Progress
@@ -52,7 +53,5 @@ def evaluate(spec: EvaluateSpec, folder: Path, *, say: Say) -> EvaluateResult:
 
 
 def _write_counts(path: Path, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], ids: list[str]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, ids=np.array(ids), **{str(which): one for which, one in enumerate(counts)})
-    temporary.replace(path)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ml import data, reliability
 from ml.device import choose
+from ml.files import written_whole
 from ml.inference import load_models, probabilities
 from ml.progress import Pace, Say
 from ml.spec import IGNORE, PredictResult, PredictSpec, Progress, Score, SpecError
@@ -31,8 +32,8 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
     classes = len(spec.classes) + 1
     pace = Pace(len(spec.samples))
     scores: dict[int, Score] = {}
-    temporary = folder / f".{MASKS}.tmp"
-    with ZipFile(temporary, "w", ZIP_STORED) as shard:  # PNGs are compressed already
+    # PNGs are compressed already.
+    with written_whole(folder / MASKS) as temporary, ZipFile(temporary, "w", ZIP_STORED) as shard:
         for batch in data.in_batches(
             spec.samples, folder, channels=channels, classes=classes, masks=False, batch=spec.batch
         ):
@@ -45,7 +46,6 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
             scores |= zip(batch.positions, _scores(ids, found, masks), strict=True)
             if pace.due(len(scores)):
                 say(Progress(step=len(scores), steps=len(spec.samples), eta_seconds=pace.eta(len(scores))))
-    temporary.replace(folder / MASKS)
     ordered = tuple(scores[position] for position in range(len(spec.samples)))
     return PredictResult(masks=MASKS, scores=ordered, seconds=pace.seconds(), device=str(compute))
 

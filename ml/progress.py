@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Pace:
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
-        self._started = time.monotonic()
+        self._started = time.monotonic()  # earlier by what attempts before this one have taken
         self._spoke = -math.inf
 
     def due(self, step: int) -> bool:
@@ -46,6 +47,10 @@ class Pace:
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
+    def count_in(self, seconds: float) -> None:
+        """Seconds that the steps already done have taken elsewhere."""
+        self._started -= seconds
+
     def eta(self, step: int) -> float:
         return self.seconds() / step * (self.steps - step)
 
@@ -56,9 +61,11 @@ class Diary:
     def __init__(self, *, steps: int, steps_per_epoch: float, say: Say) -> None:
         self.pace = Pace(steps)
         self.curve: list[tuple[int, float]] = []
+        self.stride = math.ceil(steps / _CURVE_POINTS)  # steps between two points of the curve
+        self.remark = ""  # how it began
+        self.trouble = ""  # what is wrong now
         self._steps_per_epoch = steps_per_epoch
         self._say = say
-        self._stride = math.ceil(steps / _CURVE_POINTS)
         self._smoothed: Tensor | float = 0.0
         self._weight = 0.0
         self._tail: list[Tensor] = []
@@ -70,7 +77,7 @@ class Diary:
         self._weight = _MEMORY * self._weight + (1 - _MEMORY)
         if step > self.pace.steps * 0.9:
             self._tail.append(loss)
-        if step % self._stride == 0 or step == self.pace.steps:
+        if step % self.stride == 0 or step == self.pace.steps:
             self.curve.append((step, self._current(step)))
         if self.pace.due(step):
             self._say(self._progress(step))
@@ -78,6 +85,23 @@ class Diary:
     def final_loss(self) -> float:
         """Mean over the last tenth of the steps."""
         return float(torch.stack(self._tail).mean())
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on writing, in plain numbers."""
+        return {
+            "seconds": self.pace.seconds(),
+            "curve": self.curve,
+            "smoothed": float(self._smoothed),
+            "weight": self._weight,
+            "tail": torch.stack(self._tail).tolist() if self._tail else [],
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        self.pace.count_in(state["seconds"])
+        self.curve = [(step, loss) for step, loss in state["curve"]]
+        self._smoothed = torch.tensor(state["smoothed"], device=device)
+        self._weight = state["weight"]
+        self._tail = list(torch.tensor(state["tail"], device=device))
 
     def _current(self, step: int) -> float:
         value = float(self._smoothed) / self._weight
@@ -96,5 +120,6 @@ class Diary:
             epochs=math.ceil(self.pace.steps / self._steps_per_epoch),
             loss=self._current(step),
             eta_seconds=self.pace.eta(step),
+            note="; ".join(filter(None, (self.remark, self.trouble))),
             curve=tuple(self.curve),
         )

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from ml.files import written_whole
+
 IGNORE = 255  # pixels that count neither in a loss nor in a metric
+# What a training under way keeps in its folder. Whoever finds it there goes on from it, if the spec is the same.
+STATE = "state.pt"
+SAVE_SECONDS = 15.0  # between two writings of it: the work that a kill may cost
 
 
 class SpecError(ValueError):
@@ -73,6 +78,7 @@ class TrainResult:
     device: str  # for example "cpu bf16", "cuda bf16"
     loss: float  # mean over the last tenth of the steps
     curve: tuple[tuple[int, float], ...]  # (step, smoothed loss), at most 200 points
+    note: str = ""  # where it was resumed, or why it was not
 
 
 @dataclass(frozen=True)
@@ -184,9 +190,8 @@ def read(kind: type[Spec], folder: Path, name: str = "spec.json") -> Spec:
 
 def write(value: Any, folder: Path, name: str) -> None:
     """Write `value` as JSON into a folder, whole or not at all."""
-    temporary = folder / f".{name}.tmp"
-    temporary.write_text(to_json(value))
-    temporary.replace(folder / name)
+    with written_whole(folder / name) as path:
+        path.write_text(to_json(value))
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

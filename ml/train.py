@@ -18,7 +18,8 @@ from ml import checkpoint, data
 from ml.device import Compute, Team, choose
 from ml.networks import Segmenter
 from ml.progress import Diary, Say
-from ml.spec import SpecError, TrainResult, TrainSpec
+from ml.resume import Draws, Keeper, Parts
+from ml.spec import SAVE_SECONDS, SpecError, TrainResult, TrainSpec
 from ml.steps import STEPS, Batch
 
 
@@ -35,10 +36,11 @@ def adamw(parameters: Iterable[nn.Parameter], spec: TrainSpec) -> Optimizer:
 OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], TrainSpec], Optimizer]] = {"sgd": sgd, "adamw": adamw}
 
 
-def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult:
+def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team, save_seconds: float = SAVE_SECONDS) -> TrainResult:
     """What was left in `folder`: checkpoints at thirds of a fixed schedule, the last weights being the result.
 
-    On one processor the same spec gives the same weights.
+    On one processor the same spec gives the same weights, also when it goes on from the state of a training that was
+    killed: `state.pt` in `folder`, written about every `save_seconds`.
 
     Raises:
         SpecError: the spec cannot be run, or a held-out image is among the samples.
@@ -56,16 +58,18 @@ def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult
     network = DistributedDataParallel(model) if team.processes > 1 else model
     optimiser = OPTIMISERS[spec.optimiser](model.parameters(), spec)
     schedule = LambdaLR(optimiser, lambda done: (1 - done / spec.steps) ** 0.9)
-    rng = torch.Generator(compute.device).manual_seed(spec.seed + 1000 * team.rank)
-    batches = _batches(spec, labelled, pseudo, team=team, compute=compute)
+    draws = Draws.begin(spec.seed, rank=team.rank, device=compute.device)
+    batches = _batches(spec, labelled, pseudo, draws, team=team, compute=compute)
     diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say)
+    parts = Parts(model, optimiser, schedule, diary, draws)
+    keeper = Keeper(spec, folder, parts, team=team, seconds=save_seconds)
     take_step = STEPS[spec.step]
     thirds = {math.ceil(spec.steps * third / 3): f"checkpoint-{third}.pt" for third in (1, 2, 3)}
 
     network.train()
-    for step in range(1, spec.steps + 1):
+    for step in range(keeper.resume() + 1, spec.steps + 1):
         with compute.autocast():
-            loss = take_step(network, next(batches), rng)
+            loss = take_step(network, next(batches), draws.augmentation)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -73,6 +77,7 @@ def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult
         diary.note(step, loss)
         if step in thirds and team.rank == 0:
             checkpoint.save(model, facts, folder / thirds[step])
+        keeper.keep(step)
 
     return TrainResult(
         checkpoint=thirds[spec.steps],
@@ -84,6 +89,7 @@ def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team) -> TrainResult
         device=str(compute),
         loss=diary.final_loss(),
         curve=tuple(diary.curve),
+        note=diary.remark,
     )
 
 
@@ -154,13 +160,13 @@ def _steps_per_epoch(spec: TrainSpec) -> float:
 
 
 def _batches(
-    spec: TrainSpec, labelled: data.Loaded, pseudo: data.Loaded, *, team: Team, compute: Compute
+    spec: TrainSpec, labelled: data.Loaded, pseudo: data.Loaded, draws: Draws, *, team: Team, compute: Compute
 ) -> Iterator[Batch]:
     """This process's part of every batch, for ever."""
-    rng = np.random.default_rng([spec.seed, team.rank])
+    rng = draws.order
     streams = [
-        (loaded, _shuffled_for_ever(len(loaded), share // team.processes, rng))
-        for loaded, share in zip((labelled, pseudo), _shares(spec), strict=True)
+        (loaded, _shuffled_for_ever(len(loaded), share // team.processes, rng, waiting))
+        for loaded, share, waiting in zip((labelled, pseudo), _shares(spec), draws.waiting, strict=True)
     ]
     nothing = torch.zeros(0, spec.network.channels, spec.crop, spec.crop), torch.zeros(0, spec.crop, spec.crop)
     while True:
@@ -172,11 +178,11 @@ def _batches(
         yield Batch(*parts[0], *parts[1], pseudo_weight=spec.pseudo_weight)
 
 
-def _shuffled_for_ever(count: int, share: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    """`share` indices at a time out of fresh permutations of `count`, one after the other."""
-    waiting: list[int] = []
+def _shuffled_for_ever(count: int, share: int, rng: np.random.Generator, waiting: list[int]) -> Iterator[list[int]]:
+    """`share` indices at a time out of fresh permutations of `count`; the rest of the last one is in `waiting`."""
     while True:
         while len(waiting) < share:
             waiting += rng.permutation(count).tolist()
-        yield waiting[:share]
+        drawn = waiting[:share]
         del waiting[:share]
+        yield drawn

@@ -16,6 +16,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 
+from ml.files import place
+
 FANNED_OUT = frozenset({"originals", "views"})  # kinds with a folder per first byte: a million files in one is slow
 
 
@@ -64,7 +66,7 @@ def write_once(path: str, data: bytes) -> str:
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(data)
-        _place(temporary, target)
+        place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return digest
@@ -82,29 +84,30 @@ def adopt(source: Path, path: str) -> str:
         source.unlink()
         return digest
     target.parent.mkdir(parents=True, exist_ok=True)
-    _place(source, target)
+    place(source, target)
     return digest
 
 
-def _place(written: Path, target: Path) -> None:
-    # Contents before the name, the name before the row: after a power cut no row may point at nothing.
-    _to_disk(written)
-    written.replace(target)
-    _to_disk(target.parent)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def remove_unused(path: str, before: float) -> bool:
+    """Remove a file that nobody has found a use for since `before` (seconds since 1970); whether it is gone."""
+    target = absolute(path)
+    aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    # Aside first: from now on a writer finds nothing there and writes anew, so its row will have a file.
+    target.rename(aside)
+    if aside.stat().st_mtime >= before:
+        aside.rename(target)
+        return False
+    aside.unlink()
+    return True
 
 
 def _is_there(target: Path, digest: str) -> bool:
-    if not target.exists():
+    try:
+        found = sha256_of(target)
+        os.utime(target)  # in use from now on: not to be taken for a left-over
+    except FileNotFoundError:
         return False
-    if sha256_of(target) != digest:
+    if found != digest:
         raise OtherContent(
             f"{target} is there with other content. Files are written once: run check_integrity, "
             "then remove the damaged file or restore it from a backup."

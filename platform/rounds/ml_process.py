@@ -123,4 +123,4 @@ def _failure(verb: str, code: int, tail: str) -> MlFailed:
         hint = " (out of memory? choose a smaller batch or network)" if name == "SIGKILL" else ""
         return MlFailed(f"python -m ml {verb} was ended by {name}{hint}", log_tail=tail, may_pass=True)
     last = tail.splitlines()[-1] if tail else f"python -m ml {verb} ended with status {code} and no word"
-    return MlFailed(last, log_tail=tail, may_pass=False)
+    return MlFailed(last, log_tail=tail, may_pass=code == os.EX_TEMPFAIL)

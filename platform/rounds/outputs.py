@@ -1,10 +1,12 @@
 """The folder of an attempt, `stages/<stage>/attempt-<n>/`, and the rows of what is left in it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from catalog import files
 from ml import spec
+from ml.files import to_disk
 from rounds import transitions
 from rounds.ml_process import run_ml
 from rounds.models import Stage, StageFile
@@ -12,7 +14,7 @@ from rounds.models import Stage, StageFile
 
 def path_of(stage: Stage, name: str = "") -> str:
     """Where a file of this attempt lies, relative to DATA_DIR."""
-    return "/".join(part for part in ("stages", str(stage.pk), f"attempt-{stage.attempt}", name) if part)
+    return _path(stage.pk, stage.attempt, name)
 
 
 def folder_for(stage: Stage, part: str = "") -> Path:
@@ -30,6 +32,7 @@ def compute(stage: Stage, verb: str, told: Any, part: str = "") -> Path:
         StaleClaim: the attempt is no longer ours; the process is gone.
     """
     folder = folder_for(stage, part)
+    _take_over(stage, part, folder)
     spec.write(told, folder, "spec.json")
     transitions.beat(stage, {"note": "starting"})
     run_ml(verb, folder, beat=lambda progress: transitions.beat(stage, progress or None))
@@ -37,8 +40,10 @@ def compute(stage: Stage, verb: str, told: Any, part: str = "") -> Path:
 
 
 def left_behind(stage: Stage) -> list[StageFile]:
-    """A row, not yet saved, for every file of this attempt."""
+    """A row, not yet saved, for every file of this attempt; all of them would survive a power cut."""
     root = folder_for(stage)
+    for path in (*root.rglob("*"), root, root.parent, root.parent.parent):
+        to_disk(path)
     return [
         StageFile(
             stage=stage, name=str(path.relative_to(root)), path=path_of(stage, str(path.relative_to(root))),
@@ -46,3 +51,18 @@ def left_behind(stage: Stage) -> list[StageFile]:
         )
         for path in sorted(root.rglob("*")) if path.is_file()
     ]  # fmt: skip
+
+
+def _take_over(stage: Stage, part: str, folder: Path) -> None:
+    """Let this attempt go on from the state that an earlier one left, the latest if there are several.
+
+    Moved, not shared: whoever may still be at work in an earlier attempt's folder cannot reach it any more.
+    """
+    for attempt in range(stage.attempt - 1, 0, -1):
+        with suppress(FileNotFoundError):
+            files.absolute(_path(stage.pk, attempt, part, spec.STATE)).rename(folder / spec.STATE)
+            return
+
+
+def _path(stage_id: int, attempt: int, *names: str) -> str:
+    return "/".join(part for part in ("stages", str(stage_id), f"attempt-{attempt}", *names) if part)

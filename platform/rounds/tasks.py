@@ -1,5 +1,6 @@
 """The doorbells. A task carries an id and may run twice, or be lost."""
 
+import errno
 import logging
 from datetime import timedelta
 
@@ -91,4 +92,6 @@ def _fail(stage: Stage, error: Exception) -> None:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: make room, then retry ({error})."
     return str(error) or type(error).__name__

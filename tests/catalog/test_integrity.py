@@ -1,5 +1,6 @@
 import os
 import time
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -43,6 +44,37 @@ def test_a_file_of_no_row_is_found_once_it_is_too_old_to_be_waiting_for_one(impo
     os.utime(files.absolute(f"views/{imported.pk}/ab/abandoned.png"), (old, old))
 
     assert ["belongs to no row" in fault for fault in integrity.faults()] == [True]
+
+
+def test_mending_removes_left_overs_and_nothing_else(imported, capsys):
+    old = time.time() - 2 * integrity.SETTLED
+    for path in Path(files.absolute("views")).parent.rglob("*"):
+        os.utime(path, (old, old))
+    for name, age in (("views/1/ab/.half.tmp", old), ("labels/1/abandoned.png", old), ("labels/1/fresh.png", None)):
+        files.write_once(name, name.encode())
+        if age:
+            os.utime(files.absolute(name), (age, age))
+
+    call_command("check_integrity", "--mend")
+
+    told = capsys.readouterr().out
+    assert "Removed views/1/ab/.half.tmp\nRemoved labels/1/abandoned.png\n" in told
+    assert files.absolute("labels/1/fresh.png").exists()
+    assert not list(integrity.faults())
+
+
+def test_a_left_over_that_somebody_finds_a_use_for_is_no_longer_one(imported):
+    """An import that was killed is started again: its files are there already, their rows come a moment later."""
+    name, old = f"views/{imported.pk}/ab/again.png", time.time() - 2 * integrity.SETTLED
+    files.write_once(name, b"content")
+    os.utime(files.absolute(name), (old, old))
+    assert list(integrity.left_overs()) == [name]
+
+    files.write_once(name, b"content")
+
+    assert not list(integrity.left_overs())
+    assert not files.remove_unused(name, time.time() - integrity.SETTLED)
+    assert files.absolute(name).read_bytes() == b"content"
 
 
 def test_an_image_whose_split_is_not_its_scenes_is_found(imported):

@@ -160,3 +160,18 @@ def test_images_of_one_flat_colour_can_still_be_normalised():
     _, std = data.mean_and_std(flat)
 
     assert std[0] > 0
+
+
+@pytest.mark.parametrize("change", ["cut short", "changed inside"])
+def test_a_damaged_shard_is_named_with_what_to_do(toy, tmp_path, change):
+    """It once ended in a trace: zipfile has errors of its own."""
+    (sample,) = toy(1)
+    shard = tmp_path / "masks.zip"
+    with zipfile.ZipFile(shard, "w") as file:
+        file.write(sample.mask, "s0.png")
+    content = bytearray(shard.read_bytes())
+    content[60] ^= 1
+    shard.write_bytes(content if change == "changed inside" else content[:80])
+
+    with pytest.raises(SpecError, match=r"masks.zip/s0.png: cannot be read .* replace the file"):
+        data.load((dataclasses.replace(sample, mask=f"{shard}/s0.png"),), tmp_path, channels=1, classes=3, masks=True)

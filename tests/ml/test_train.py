@@ -159,7 +159,7 @@ def test_the_processor_decides_about_bf16_and_the_result_says_so(tiny_training, 
 
 
 def test_a_stream_passes_over_everything_before_anything_comes_again():
-    stream = _shuffled_for_ever(5, 3, np.random.default_rng(0))
+    stream = _shuffled_for_ever(5, 3, np.random.default_rng(0), [])
 
     drawn = [index for _ in range(5) for index in next(stream)]
 

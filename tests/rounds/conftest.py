@@ -1,9 +1,13 @@
 """A small benchmark project on the real database, a script that answers, and the one seam that is faked: `run_ml`."""
 
 import io
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,7 @@ from catalog.labels import store_label
 from catalog.models import DefectClass, Image, Label, Project, ReferenceMask, Scene
 from config import celery_app
 from ml import spec
-from rounds import outputs, schedule, transitions
+from rounds import ml_process, outputs, schedule, transitions
 from rounds.campaigns import create_campaign
 from rounds.models import Campaign, Round, Stage, Status
 
@@ -223,6 +227,50 @@ def in_threads() -> Callable[..., list[Any]]:
         return results
 
     return run
+
+
+@pytest.fixture
+def processes_in() -> Callable[[str], list[int]]:
+    """Ids of the processes that were started on a folder."""
+
+    def find(folder: str) -> list[int]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if folder in (process / "cmdline").read_text():
+                    found.append(int(process.name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+        return found
+
+    return find
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., bool]:
+    """Whether something became true within so many seconds."""
+
+    def wait(true: Callable[[], Any], *, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not true() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return bool(true())
+
+    return wait
+
+
+@pytest.fixture
+def ml_through(monkeypatch, tmp_path) -> Callable[[str], Path]:
+    """Let the real `ml` be started by a line of shell; in it `$ml` stands for the command. The script that does."""
+
+    def make(line: str) -> Path:
+        script = tmp_path / "through.sh"
+        script.write_text("#!/bin/sh\n" + line.replace("$ml", f'exec {sys.executable} "$@"') + "\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(ml_process, "sys", SimpleNamespace(executable=str(script)))
+        return script
+
+    return make
 
 
 @pytest.fixture

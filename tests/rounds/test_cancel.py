@@ -1,5 +1,4 @@
 import time
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -9,28 +8,9 @@ from rounds import campaigns, tasks
 from rounds.models import Stage, Status
 
 
-def processes_in(folder: str) -> list[int]:
-    """Ids of the processes that were started on a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if folder in (process / "cmdline").read_text():
-                found.append(int(process.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has just ended
-    return found
-
-
-def wait_until(true, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(true())
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_cancelled_training_is_gone_within_five_seconds_and_leaves_no_process(
-    make_campaign, project, label, open_round, anna, data_dir
+    make_campaign, project, label, open_round, anna, data_dir, wait_until, processes_in
 ):
     campaign = make_campaign(project, overrides={"steps": 1_000_000, "batch": 2, "crop": 64})
     label(project.images.get(name="001.png"))

@@ -3,10 +3,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 
+from ml import spec
 from rounds import ml_process
 from rounds.ml_process import MlFailed, run_ml
 from rounds.transitions import StaleClaim
@@ -37,12 +41,19 @@ if verb == "hang":
 """
 
 WORKER = """
-import sys
+import sys, time
 from pathlib import Path
-sys.path[:0] = sys.argv[2:]
+from types import SimpleNamespace
+sys.path[:0] = sys.argv[2:4]
 from rounds import ml_process
 ml_process.BEAT_SECONDS = 0.5
-ml_process.run_ml("train", Path(sys.argv[1]), beat=lambda _: print("beat", flush=True))
+if sys.argv[4:]:
+    ml_process.sys = SimpleNamespace(executable=sys.argv[4])
+try:
+    ml_process.run_ml("train", Path(sys.argv[1]), beat=lambda progress: print(progress.get("step", 0), flush=True))
+except ml_process.MlFailed as failed:
+    print("may pass:", failed.may_pass, failed, flush=True)
+    time.sleep(600)
 """
 
 
@@ -140,6 +151,43 @@ def test_a_child_of_a_killed_worker_ends_by_itself(tmp_path):
     while alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(child)
+
+
+@pytest.fixture
+def two_that_train(tmp_path, ml_through) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """A worker under which two processes train together for ever, and their folder."""
+    folder = tmp_path / "attempt-1"
+    folder.mkdir()
+    Picture.fromarray(np.zeros((32, 32), np.uint8)).save(folder / "flat.png")
+    flat = spec.Sample("flat", "flat.png", "flat.png")
+    told = spec.TrainSpec(("scratch",), (flat,), network=spec.NetworkSpec(width=2), steps=10**6, batch=2, crop=32)
+    spec.write(told, folder, "spec.json")
+    roots = [str(ml_process.ROOT), str(ml_process.ROOT / "platform")]
+    command = [sys.executable, "-c", WORKER, str(folder), *roots, str(ml_through("$ml --processes 2"))]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    yield worker, folder
+    worker.kill()
+    worker.communicate()
+
+
+@pytest.mark.parametrize("victim", ["worker", "torchrun", "one of the two"])
+def test_nothing_is_left_of_two_that_train_together_when_one_process_is_killed(
+    two_that_train, processes_in, wait_until, victim
+):
+    worker, folder = two_that_train
+    assert any(line.strip() not in {"", "0"} for line in iter(worker.stdout.readline, "")), "they never began"
+    (torchrun,) = children(worker.pid)
+    ours = set(processes_in(str(folder))) - {worker.pid, torchrun}
+    assert len(ours) == 2
+
+    os.kill({"worker": worker.pid, "torchrun": torchrun}.get(victim, min(ours)), signal.SIGKILL)
+
+    assert wait_until(lambda: not (set(processes_in(str(folder))) - {worker.pid}), seconds=60)
+    if victim != "worker":
+        said = next(line for line in iter(worker.stdout.readline, "") if line.startswith("may pass: "))
+        assert said.startswith("may pass: True"), said
+        assert "SIGKILL" in said
+        assert "out of memory?" in said
 
 
 def children(pid: int) -> list[int]:

@@ -140,4 +140,5 @@ def _summary(result: TrainResult, snapshot: Snapshot) -> dict[str, Any]:
         "device": result.device,
         "loss": result.loss,
         "curve": [list(point) for point in result.curve],
+        "notes": [result.note] if result.note else [],
     }

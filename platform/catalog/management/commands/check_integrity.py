@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from catalog.integrity import faults
+from catalog.integrity import faults, remove_left_overs
 
 
 class Command(BaseCommand):
@@ -11,7 +11,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--quick", action="store_true", help="look whether files are there, do not read them")
 
+        parser.add_argument("--mend", action="store_true", help="remove files that killed work left behind, then look")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        for name in remove_left_overs() if options["mend"] else ():
+            self.stdout.write(f"Removed {name}")
         count = 0
         for fault in faults(contents=not options["quick"]):
             self.stderr.write(fault)
