@@ -20,7 +20,7 @@ from rounds.models import Campaign
 PROJECT = "Demo surfaces"
 IMAGES, SIZE, SEED = 300, 128, 0
 # A U-Net of 0.48 M parameters; the schedule is sized so that a second run takes under four minutes on two cores.
-TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 16}, "crop": 128, "steps": 300}
+TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 16}, "crop": 128, "steps": 200}
 FIRST_BATCH, BATCH, ROUNDS = 24, 12, 2
 PATIENCE_SECONDS = 30 * 60  # a demo that takes longer hangs somewhere: say where and stop
 
