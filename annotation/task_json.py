@@ -119,7 +119,7 @@ def read_answer(result: Iterable[Json], *, classes: Sequence[str], size: Size) -
             mask[covered] = _index(region, classes)
         except MaskError as error:
             raise MaskError(f"region {number}: {error}") from error
-        origins[region.get("origin", "unknown")] += 1
+        origins[_origin(region)] += 1
     return Answer(mask, dict(origins))
 
 
@@ -141,6 +141,11 @@ def _covered(region: Json, size: Size) -> BoolMask:
             f"expected {size[0]}x{size[1]} unturned. Draw it again."
         )
     return READERS[region["type"]](region["value"], size)
+
+
+def _origin(region: Json) -> str:
+    origin = region.get("origin")
+    return origin if isinstance(origin, str) else "unknown"
 
 
 def _index(region: Json, classes: Sequence[str]) -> int:
