@@ -72,7 +72,12 @@ def task(
         "score": round(score, SCORE_DIGITS),
         "result": [] if mask is None else regions(mask, classes),
     }
-    return {"data": {IMAGE: image, "name": name, "acquisition": acquisition}, "predictions": [prediction]}
+    return {"data": data(image, name, acquisition), "predictions": [prediction]}
+
+
+def data(image: str, name: str, acquisition: int) -> Json:
+    """What a task says of itself; the arguments are those of `task`."""
+    return {IMAGE: image, "name": name, "acquisition": acquisition}
 
 
 def regions(mask: Mask, classes: Sequence[str], *, origin: str | None = None) -> list[Json]:

@@ -87,7 +87,7 @@ def _read(remote: LabelStudio, project: LabellingProject, since: datetime | None
     for task in remote.tasks_changed_since(outbox.number(project), since):
         changed |= read_task(project, task)
         seen_to = max(seen_to or task.updated_at, task.updated_at)
-    changed |= _note_deleted_tasks(remote, project)
+    changed |= _compare_tasks(remote, project)
     # Last: a worker that dies before this reads the same tasks again.
     _note(project, reconciled_to=seen_to)
     return changed
@@ -193,13 +193,14 @@ def _unanswered(task: Task) -> QuerySet[Acquisition]:
     return Acquisition.objects.filter(pk=task.acquisition_id, label=None)
 
 
-def _note_deleted_tasks(remote: LabelStudio, project: LabellingProject) -> bool:
+def _compare_tasks(remote: LabelStudio, project: LabellingProject) -> bool:
     """Whether tasks vanished. Their labels stay; what was not answered counts as skipped: nobody can answer it now."""
     there = project.tasks.filter(deleted_at=None)
     expected = there.count()
     if remote.counts(outbox.number(project)).tasks == expected:
         return False
     listed = remote.task_ids(outbox.number(project))
+    outbox.drop_doubles(remote, project, listed - {task.remote_id for task in there})
     gone = [task for task in there if task.remote_id not in listed]
     if expected and len(gone) == expected:
         raise LabelStudioError(
