@@ -13,13 +13,14 @@ COPY requirements-label-studio.txt /tmp/
 RUN apt-get update && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* && pip install --requirement /tmp/requirements-label-studio.txt
 COPY platform/config/label_studio_bootstrap.py /opt/bootstrap.py
-ENV PYTHONPATH=/usr/local/lib/python3.11/site-packages/label_studio \
-    DJANGO_SETTINGS_MODULE=core.settings.label_studio \
+COPY platform/config/inside_label_studio /opt/burnish
+ENV PYTHONPATH=/opt/burnish:/usr/local/lib/python3.11/site-packages/label_studio \
+    DJANGO_SETTINGS_MODULE=burnish_settings \
     LABEL_STUDIO_BASE_DATA_DIR=/label-studio
 USER burnish
 WORKDIR /label-studio
 EXPOSE 8081
-CMD ["sh", "-c", "python -P /opt/bootstrap.py && exec gunicorn core.wsgi:application --chdir $PYTHONPATH --bind 0.0.0.0:8081 --workers 1 --threads 8 --timeout 300 --graceful-timeout 2"]
+CMD ["sh", "-c", "python -P /opt/bootstrap.py && exec gunicorn core.wsgi:application --chdir /usr/local/lib/python3.11/site-packages/label_studio --bind 0.0.0.0:8081 --workers 1 --threads 8 --timeout 300 --graceful-timeout 2"]
 
 FROM base AS burnish
 COPY requirements.txt /tmp/

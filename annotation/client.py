@@ -183,6 +183,41 @@ class LabelStudio(Connection):
             found |= {task["data"]["acquisition"]: task["id"] for task in tasks}
         return found
 
+    def acquisitions_of_unanswered(self, project: int, tasks: Collection[int]) -> dict[int, int]:
+        """Task -> acquisition, for those of these tasks that nobody has answered or skipped."""
+        found: dict[int, int] = {}
+        for some in _batches(sorted(tasks), IDS_IN_A_QUERY):
+            rows = self._tasks(
+                project,
+                _where("id", "in_list", "List", some),
+                fields="task_only",
+                include="id,data,total_annotations,cancelled_annotations",
+            )
+            untouched = [row for row in rows if not row["total_annotations"] and not row["cancelled_annotations"]]
+            found |= {row["id"]: row["data"]["acquisition"] for row in untouched if "acquisition" in row["data"]}
+        return found
+
+    def predictions_of(self, project: int, tasks: Collection[int]) -> dict[int, int]:
+        """Task -> its prediction, for those of these tasks that are there."""
+        found: dict[int, int] = {}
+        for some in _batches(sorted(tasks), IDS_IN_A_QUERY):
+            rows = self._tasks(project, _where("id", "in_list", "List", some), fields="all", include="id,predictions")
+            found |= {row["id"]: row["predictions"][0]["id"] for row in rows if row["predictions"]}
+        return found
+
+    def replace_prediction(self, project: int, prediction: int, result: Sequence[Json]) -> None:
+        """Show other regions in the same prediction, at the same place in the queue.
+
+        In place: there is no moment without one or with two, and what was begun on the old regions can be submitted,
+        which Label Studio refuses where the prediction that it was begun from is deleted.
+        """
+        path = f"api/predictions/{prediction}/"
+        self._request(f"replace prediction {prediction}", "PATCH", path, body={"project": project, "result": result})
+
+    def rename_model(self, task: int, data: Json) -> None:
+        """Replace a task's data, which name the model."""
+        self._request(f"rename the model of task {task}", "PATCH", f"api/tasks/{task}/", body={"data": data})
+
     def task_ids(self, project: int) -> set[int]:
         """Ids of all tasks that are there: a missing one was deleted."""
         return {task["id"] for task in self._tasks(project, {}, fields="task_only", include="id")}
@@ -244,6 +279,11 @@ class LabelStudio(Connection):
         with Browser.signing_up(self._url, invitation, email, password) as browser:
             return browser.user_id()
 
+    def set_access(self, person: int, *, active: bool) -> None:
+        """Let a person log in, or shut them out at once and free their tasks. By Burnish's own address inside."""
+        doing = f"let user {person} in" if active else f"shut user {person} out"
+        self._request(doing, "PUT", f"api/burnish/people/{person}", body={"active": active})
+
     def _request(
         self,
         doing: str,
@@ -265,7 +305,7 @@ class LabelStudio(Connection):
                 timeout=timeout,
             )
             response.raise_for_status()
-        return response.json()
+            return response.json()
 
 
 def _presentation(title: str, label_config: str, description: str, instructions: str) -> Json:

@@ -1,5 +1,6 @@
 """What went wrong between us and Label Studio, in words a person can act on."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,10 @@ def explained(doing: str) -> Iterator[None]:
         raise _refusal(doing, error.status_code, error.body) from None
     except httpx.HTTPStatusError as error:
         raise _refusal(doing, error.response.status_code, _body(error.response)) from None
+    except json.JSONDecodeError:
+        raise LabelStudioError(
+            f"Something else than Label Studio answered when asked to {doing}. {HINTS[None]}"
+        ) from None
     except httpx.TimeoutException as error:
         raise LabelStudioError(
             f"Label Studio took too long to {doing} ({type(error).__name__}). {HINTS[None]}"
@@ -63,4 +68,7 @@ def _reason(body: Any) -> str:
 def _body(response: httpx.Response) -> Any:
     if "json" not in response.headers.get("content-type", ""):
         return response.reason_phrase  # a page made for people
-    return response.json()
+    try:
+        return response.json()
+    except json.JSONDecodeError:
+        return response.text

@@ -16,6 +16,8 @@ from annotation.masks import MaskError, Size
 
 Value = Mapping[str, Any]
 
+FURTHEST = 1e6  # percent; Label Studio stores any number, and beyond this sums and products lose all meaning
+
 
 def polygon(value: Value, size: Size) -> BoolMask:
     """Inside of a closed polygon. What it winds around twice is inside too, as the editor paints it."""
@@ -84,6 +86,7 @@ def _is_pair(point: Any) -> bool:
 def _numbers(value: Value, *names: str) -> list[float]:
     for name in names:
         number = value.get(name)
-        if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
+        # NaN is not within the limits either
+        if not isinstance(number, int | float) or isinstance(number, bool) or not -FURTHEST <= number <= FURTHEST:
             raise MaskError(f"shape: expected a number for {name}, got {number!r}. Draw it again.")
     return [float(value[name]) for name in names]

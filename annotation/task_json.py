@@ -72,7 +72,12 @@ def task(
         "score": round(score, SCORE_DIGITS),
         "result": [] if mask is None else regions(mask, classes),
     }
-    return {"data": {IMAGE: image, "name": name, "acquisition": acquisition}, "predictions": [prediction]}
+    return {"data": data(image, name, acquisition), "predictions": [prediction]}
+
+
+def data(image: str, name: str, acquisition: int) -> Json:
+    """What a task says of itself; the arguments are those of `task`."""
+    return {IMAGE: image, "name": name, "acquisition": acquisition}
 
 
 def regions(mask: Mask, classes: Sequence[str], *, origin: str | None = None) -> list[Json]:
@@ -119,7 +124,7 @@ def read_answer(result: Iterable[Json], *, classes: Sequence[str], size: Size) -
             mask[covered] = _index(region, classes)
         except MaskError as error:
             raise MaskError(f"region {number}: {error}") from error
-        origins[region.get("origin", "unknown")] += 1
+        origins[_origin(region)] += 1
     return Answer(mask, dict(origins))
 
 
@@ -141,6 +146,11 @@ def _covered(region: Json, size: Size) -> BoolMask:
             f"expected {size[0]}x{size[1]} unturned. Draw it again."
         )
     return READERS[region["type"]](region["value"], size)
+
+
+def _origin(region: Json) -> str:
+    origin = region.get("origin")
+    return origin if isinstance(origin, str) else "unknown"
 
 
 def _index(region: Json, classes: Sequence[str]) -> int:

@@ -45,6 +45,15 @@ def withdraw(image: Image, *, annotator: User | None, scripted: bool, external_k
     return Label.objects.get_or_create(external_key=external_key, defaults=values)[0]
 
 
+def reinstate(label: Label, *, external_key: str) -> Label:
+    """The row that makes an earlier label the image's latest again, made unless it is there already."""
+    values: dict[str, Any] = {
+        "image": label.image, "annotator": label.annotator, "scripted": label.scripted, "path": label.path,
+        "sha256": label.sha256, "seconds": label.seconds, "origins": label.origins,
+    }  # fmt: skip
+    return Label.objects.get_or_create(external_key=external_key, defaults=values)[0]
+
+
 def write_mask(kind: str, project_id: int, mask: NDArray[np.uint8]) -> tuple[str, str]:
     """(path, sha256) of the mask as a file of `kind`, "labels" or "references"; equal masks share one file."""
     return files.keep(kind, project_id, index_png(mask), ".png")

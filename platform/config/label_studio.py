@@ -14,6 +14,7 @@ from config.supervision import Program
 
 THREADS = 8
 BOOTSTRAP = Path(__file__).with_name("label_studio_bootstrap.py")
+INSIDE = Path(__file__).with_name("inside_label_studio")  # modules of ours that it imports
 
 
 class LabelStudioFailed(RuntimeError):
@@ -53,9 +54,9 @@ def environment() -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(data_dir()),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(package()),
+        "PYTHONPATH": f"{INSIDE}{os.pathsep}{package()}",
         "PYTHONUNBUFFERED": "1",
-        "DJANGO_SETTINGS_MODULE": "core.settings.label_studio",
+        "DJANGO_SETTINGS_MODULE": "burnish_settings",
         "SECRET_KEY": settings.ENV.text("BURNISH_LABEL_STUDIO_SECRET_KEY", ""),
         **database(),
         "LABEL_STUDIO_BASE_DATA_DIR": str(data_dir()),

@@ -15,7 +15,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from catalog.models import Import, Project
 from console import steps, tables
-from labelling.models import LabellingProject, RemoteAnnotation
+from labelling.models import LabellingProject, RemoteAnnotation, Task
 from rounds.models import Acquisition, Campaign, Evaluation, ModelVersion, Round, Stage, Status
 from rounds.promotion import succession
 
@@ -66,7 +66,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "imports": imports,
         "without_proxy": settings.NO_PROXY_NOTE.is_file(),
         "services": LabellingProject.objects.exclude(error="").select_related("campaign__project"),
-        "problems": _problems(RemoteAnnotation.objects.all()),
+        **_reports(Task.objects.all()),
         "poll_seconds": 5 if imports or any(steps.poll_seconds(state) for state in states) else None,
     }
     return render(request, "console/home.html", context)
@@ -87,7 +87,7 @@ def campaign(request: HttpRequest, pk: int) -> HttpResponse:
         "triggers": steps.triggers(found),
         "enough": steps.enough(found),
         "silent": _is_silent(found),
-        "problems": _problems(RemoteAnnotation.objects.filter(task__project__campaign=found)),
+        **_reports(Task.objects.filter(project__campaign=found)),
         "poll_seconds": steps.poll_seconds(rows[-1].state) if rows and not found.closed_at else None,
     }
     return render(request, "console/campaign.html", context)
@@ -196,10 +196,16 @@ def _campaign_card(one: Any) -> CampaignCard:
     )
 
 
-def _problems(annotations: QuerySet[RemoteAnnotation]) -> list[RemoteAnnotation]:
-    """The latest annotations that could not be read."""
-    unread = annotations.exclude(problem="").select_related("task__project", "task__acquisition__image")
-    return list(unread.order_by("-updated_at")[:PROBLEMS])
+def _reports(tasks: QuerySet[Task]) -> dict[str, Any]:
+    """The latest annotations that could not be read, and questions whose task was deleted before it was answered."""
+    unread = RemoteAnnotation.objects.filter(task__in=tasks).exclude(problem="")
+    gone = tasks.filter(acquisition__label=None).exclude(deleted_at=None)
+    return {
+        "problems": unread.select_related("task__project", "task__acquisition__image").order_by("-updated_at")[
+            :PROBLEMS
+        ],
+        "gone": gone.select_related("acquisition__image").order_by("-deleted_at")[:PROBLEMS],
+    }
 
 
 def _is_silent(one: Campaign) -> bool:

@@ -2,6 +2,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
@@ -56,9 +57,9 @@ class LabellingProjectAdmin(ReadOnly):
 
 @admin.register(Task)
 class TaskAdmin(ReadOnly):
-    list_display = ("remote_id", "acquisition", "model_version", "pushed_at", "deleted_at")
+    list_display = ("remote_id", "acquisition", "prediction", "pushed_at", "deleted_at")
     list_filter = ("project",)
-    list_select_related = ("acquisition__image",)
+    list_select_related = ("acquisition__image", "prediction__image")
 
 
 @admin.register(RemoteAnnotation)
@@ -96,15 +97,32 @@ class NewAnnotator(forms.ModelForm):  # type: ignore[type-arg]  # subscriptable 
 
 @admin.register(Annotator)
 class AnnotatorAdmin(ReadOnly):
-    list_display = ("user", "remote_id", "answers")
+    list_display = ("user", "remote_id", "answers", "let_in")
     list_select_related = ("user",)
     form = NewAnnotator
+    actions = ("remove", "let_in_again")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("labelling.add_annotator"))
 
     def get_fields(self, request: HttpRequest, obj: Annotator | None = None) -> tuple[str, ...]:
         return ("user", "remote_id") if obj else ("email", "password")
+
+    @admin.action(description="Remove: no login in either system from now on", permissions=["add"])
+    def remove(self, request: HttpRequest, annotators: QuerySet[Annotator]) -> None:
+        self._set_active(request, annotators, active=False)
+
+    @admin.action(description="Let in again", permissions=["add"])
+    def let_in_again(self, request: HttpRequest, annotators: QuerySet[Annotator]) -> None:
+        self._set_active(request, annotators, active=True)
+
+    def _set_active(self, request: HttpRequest, annotators: QuerySet[Annotator], *, active: bool) -> None:
+        User.objects.filter(annotator__in=annotators).update(is_active=active)
+        try:
+            people.settle_access()
+        except LabelStudioError as error:
+            words = f"Done in Burnish; in Label Studio as soon as it answers. {error}"
+            self.message_user(request, words, messages.WARNING)
 
     @admin.display
     def answers(self, annotator: Annotator) -> int:

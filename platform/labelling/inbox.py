@@ -17,7 +17,7 @@ from annotation.client import LabelStudio, LabelStudioError
 from annotation.masks import MaskError
 from annotation.remote import RemoteAnnotation as Remote
 from annotation.remote import RemoteTask
-from catalog.labels import store_label, withdraw
+from catalog.labels import reinstate, store_label, withdraw
 from catalog.models import Label
 from labelling import outbox, studio
 from labelling.locks import RECONCILE, one_at_a_time
@@ -87,7 +87,7 @@ def _read(remote: LabelStudio, project: LabellingProject, since: datetime | None
     for task in remote.tasks_changed_since(outbox.number(project), since):
         changed |= read_task(project, task)
         seen_to = max(seen_to or task.updated_at, task.updated_at)
-    changed |= _note_deleted_tasks(remote, project)
+    changed |= _compare_tasks(remote, project)
     # Last: a worker that dies before this reads the same tasks again.
     _note(project, reconciled_to=seen_to)
     return changed
@@ -112,6 +112,7 @@ def _take(task: Task, remote: Remote, project: LabellingProject) -> bool:
     with transaction.atomic():
         _remember(task, remote, label=label, skipped=False, problem="")
         _unanswered(task).update(label=label, skipped_at=None)
+        _let_the_latest_count(label)
     return True
 
 
@@ -144,29 +145,41 @@ def _person(remote: Remote) -> User:
 
 
 def _skip(task: Task, remote: Remote) -> None:
-    row = RemoteAnnotation.objects.select_related("label").filter(remote_id=remote.id).first()
-    if row is not None:
-        _take_back(row)
+    row = RemoteAnnotation.objects.select_related("label__image").filter(remote_id=remote.id).first()
     with transaction.atomic():
         _remember(task, remote, label=None, skipped=True, problem="")
         _unanswered(task).update(skipped_at=remote.updated_at)
+        if row is not None and row.label is not None:
+            _let_the_latest_count(row.label)
 
 
 def _forget(row: RemoteAnnotation) -> None:
     """An annotation was deleted: its answer is taken back, its skip undone."""
-    _take_back(row)
     with transaction.atomic():
         _unanswered(row.task).update(skipped_at=None)
         row.delete()
+        if row.label is not None:
+            _let_the_latest_count(row.label)
 
 
-def _take_back(row: RemoteAnnotation) -> None:
-    """Withdraw the label of an annotation, unless a later answer for the image replaced it."""
-    label = row.label
-    if label is None or label != label.image.labels.filter(scripted=label.scripted).first():
-        return
-    key = f"label-studio:{row.remote_id}:{row.updated_at.isoformat()}:taken back"
-    withdraw(label.image, annotator=label.annotator, scripted=label.scripted, external_key=key)
+def _let_the_latest_count(answer: Label) -> None:
+    """Where `answer` came or went: the image's latest label becomes that of the latest annotation still there.
+
+    Labels are only ever added, so an earlier answer counts again by being stated again. Label Studio's time decides
+    what is latest: an answer may be read long after it was given.
+    """
+    rivals = answer.image.labels.filter(scripted=answer.scripted)
+    if answer.scripted:  # each script counts in its own campaign only
+        rivals = rivals.filter(annotator=answer.annotator)
+    latest = rivals.latest("created_at", "pk")
+    there = RemoteAnnotation.objects.filter(label__in=rivals).select_related("label__image")
+    last = there.order_by("updated_at", "remote_id").last()
+    if last is None and not latest.withdrawn:
+        key = f"label-studio:taken back after {latest.pk}"
+        withdraw(latest.image, annotator=latest.annotator, scripted=latest.scripted, external_key=key)
+    elif last is not None and last.label is not None and last.label != latest:
+        last.label = reinstate(last.label, external_key=f"label-studio:{last.remote_id}:again after {latest.pk}")
+        last.save(update_fields=["label"])
 
 
 def _remember(task: Task, remote: Remote, **state: Label | str | bool | None) -> None:
@@ -180,13 +193,14 @@ def _unanswered(task: Task) -> QuerySet[Acquisition]:
     return Acquisition.objects.filter(pk=task.acquisition_id, label=None)
 
 
-def _note_deleted_tasks(remote: LabelStudio, project: LabellingProject) -> bool:
+def _compare_tasks(remote: LabelStudio, project: LabellingProject) -> bool:
     """Whether tasks vanished. Their labels stay; what was not answered counts as skipped: nobody can answer it now."""
     there = project.tasks.filter(deleted_at=None)
     expected = there.count()
     if remote.counts(outbox.number(project)).tasks == expected:
         return False
     listed = remote.task_ids(outbox.number(project))
+    outbox.drop_doubles(remote, project, listed - {task.remote_id for task in there})
     gone = [task for task in there if task.remote_id not in listed]
     if expected and len(gone) == expected:
         raise LabelStudioError(

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from catalog.models import Label
-from rounds.models import Acquisition, Campaign
+from rounds.models import Acquisition, Campaign, Prediction
 
 
 class LabellingProject(models.Model):
@@ -29,9 +29,10 @@ class Task(models.Model):
     project = models.ForeignKey(LabellingProject, models.CASCADE, related_name="tasks")
     acquisition = models.OneToOneField(Acquisition, models.CASCADE, related_name="task")
     remote_id = models.PositiveIntegerField()
-    model_version = models.CharField(
-        max_length=60, blank=True, help_text="The model whose mask it was pushed with; empty where people begin blank."
-    )
+    prediction = models.ForeignKey(
+        Prediction, models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="Whose mask people are shown; empty where they begin blank.",
+    )  # fmt: skip
     pushed_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="Seen gone in Label Studio.")
 
@@ -61,8 +62,10 @@ class RemoteAnnotation(models.Model):
 class Annotator(models.Model):
     """A person (or a campaign's script) with a login in both systems."""
 
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="annotator")
+    # Protected: whoever is to go is made inactive, in both systems; a deleted row would leave the other login open.
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.PROTECT, related_name="annotator")
     remote_id = models.PositiveIntegerField(unique=True, help_text="The user's id in Label Studio.")
+    let_in = models.BooleanField(default=True, help_text="Whether Label Studio lets them in, as far as it was told.")
 
     def __str__(self) -> str:
         return str(self.user)

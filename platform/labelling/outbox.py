@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery
 from django.urls import reverse
 
 from annotation import task_json
@@ -22,12 +22,13 @@ from labelling import people, studio
 from labelling.locks import PUSH, one_at_a_time
 from labelling.models import LabellingProject, Task
 from labelling.shards import predicted_masks
-from rounds.models import Acquisition, Campaign, Status
+from rounds.models import Acquisition, Campaign, Prediction, Status
 
 # Label Studio orders and shows the predictions of one version only, the project's. With a version for each model,
 # open tasks of earlier rounds would lose mask and place; so the version is ours, and the model is named in the data.
 MODEL_VERSION = "Burnish"
 LONGEST_TITLE = 50  # Label Studio refuses more
+SPOT_CHECK = 20  # tasks of an import that are looked up again; looking up all took a third of the import's time
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,29 @@ def unsent(campaign: Campaign) -> QuerySet[Acquisition]:
     return open_ones.exclude(stage__round__stages__status=Status.CANCELLED)
 
 
+def outdated(campaign: Campaign) -> QuerySet[Any]:
+    """Open tasks whose image a later round has predicted again, with `newest`, that prediction's id.
+
+    Where people begin blank they go on so: the random slice must not hear from the model.
+    """
+    later = Prediction.objects.filter(
+        image=OuterRef("acquisition__image"), stage__round__campaign=campaign,
+        stage__round__stages__kind="acquire", stage__round__stages__status=Status.DONE,
+    )  # fmt: skip
+    newest = later.order_by("-stage__round__number", "-stage__position").values("pk")[:1]
+    unanswered = Task.objects.filter(
+        project__campaign=campaign, deleted_at=None, acquisition__label=None, acquisition__skipped_at=None
+    )
+    shown = unanswered.exclude(prediction=None).annotate(newest=Subquery(newest))
+    return shown.exclude(newest=None).exclude(newest=F("prediction")).order_by("pk")
+
+
 def push(campaign: Campaign) -> None:
-    """Make every acquisition a task. What goes wrong with Label Studio is written to `LabellingProject.error`."""
-    if not unsent(campaign).exists():
+    """Make every acquisition a task, and show every open task's latest mask.
+
+    What goes wrong with Label Studio is written to `LabellingProject.error`.
+    """
+    if not unsent(campaign).exists() and not outdated(campaign).exists():
         return
     with one_at_a_time(PUSH, campaign.pk) as mine:
         if not mine:
@@ -59,20 +80,23 @@ def push(campaign: Campaign) -> None:
 
 def adopt(remote: LabelStudio, project: LabellingProject) -> int:
     """How many acquisitions without a row have a task in Label Studio; their rows are made."""
-    waiting = {one.pk: one for one in unsent(project.campaign).select_related("prediction__model")}
-    found = remote.tasks_by_acquisition(number(project), waiting.keys())
-    if not found:
+    if not remote.counts(number(project)).tasks:
         return 0
-    # Before the rows: once they are there, nobody comes back to set it.
-    remote.set_model_version(number(project), MODEL_VERSION)
-    Task.objects.bulk_create(
-        [
-            Task(project=project, acquisition_id=pk, remote_id=task, model_version=_model_name(waiting[pk]))
-            for pk, task in found.items()
-        ],
-        ignore_conflicts=True,
-    )
+    waiting = {one.pk: one for one in unsent(project.campaign)}
+    found = remote.tasks_by_acquisition(number(project), waiting.keys())
+    if found:
+        _keep(remote, project, [(waiting[pk], task) for pk, task in found.items()])
     return len(found)
+
+
+def drop_doubles(remote: LabelStudio, project: LabellingProject, strangers: set[int]) -> None:
+    """Delete those of these tasks that an import made after we had given up on it, beside the task of the next push.
+
+    What people have answered stays.
+    """
+    named = remote.acquisitions_of_unanswered(number(project), strangers)
+    ours = dict(project.tasks.values_list("acquisition", "remote_id"))
+    remote.delete_tasks(number(project), [task for task, one in named.items() if ours.get(one, task) != task])
 
 
 def certainty(round_number: int, rank: int, size: int) -> float:
@@ -95,14 +119,45 @@ def _send(remote: LabelStudio, project: LabellingProject) -> None:
     _sync_project(remote, project)
     adopt(remote, project)
     acquisitions = list(_with_all_that_a_task_names(unsent(project.campaign)))
-    if not acquisitions:
-        return
-    remote.import_tasks(number(project), _tasks(project.campaign.project, acquisitions))
-    if adopt(remote, project) < len(acquisitions):
+    if acquisitions:
+        _import(remote, project, acquisitions)
+    _show_latest_masks(remote, project)
+
+
+def _import(remote: LabelStudio, project: LabellingProject, acquisitions: Sequence[Acquisition]) -> None:
+    made = remote.import_tasks(number(project), _tasks(project.campaign.project, acquisitions))
+    pairs = list(zip(acquisitions, made, strict=True))
+    some = {one.pk: task for one, task in pairs[:: len(pairs) // SPOT_CHECK + 1]}
+    if remote.tasks_by_acquisition(number(project), some.keys()) != some:
         raise LabelStudioError(
-            f"Label Studio took {len(acquisitions)} tasks, but does not list all of them in project "
-            f"{project.remote_id}. Nothing is lost: the next push looks again."
+            f"Label Studio took {len(acquisitions)} tasks, but does not list them in project {project.remote_id} as it "
+            "said. Nothing is lost: the next push looks at each."
         )
+    _keep(remote, project, pairs)
+
+
+def _keep(remote: LabelStudio, project: LabellingProject, pairs: Sequence[tuple[Acquisition, int]]) -> None:
+    # Before the rows: once they are there, nobody comes back to set it.
+    remote.set_model_version(number(project), MODEL_VERSION)
+    rows = [
+        Task(project=project, acquisition=one, remote_id=task, prediction_id=one.prediction_id) for one, task in pairs
+    ]
+    Task.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _show_latest_masks(remote: LabelStudio, project: LabellingProject) -> None:
+    tasks = {one.remote_id: one for one in outdated(project.campaign).select_related("acquisition__image")}
+    latest = Prediction.objects.select_related("model").in_bulk([one.newest for one in tasks.values()])
+    classes = project.campaign.project.class_names()
+    with predicted_masks() as predicted:
+        for remote_id, shown in remote.predictions_of(number(project), tasks.keys()).items():
+            task = tasks[remote_id]
+            prediction = latest[task.newest]
+            regions = task_json.regions(predicted(prediction), classes)
+            remote.replace_prediction(number(project), shown, regions)
+            remote.rename_model(remote_id, _data(task.acquisition, prediction))
+            # Last, and one by one: a worker that dies shows the rest what they are shown already.
+            Task.objects.filter(pk=task.pk).update(prediction=prediction)
 
 
 def _sync_project(remote: LabelStudio, project: LabellingProject) -> None:
@@ -150,8 +205,7 @@ def _tasks(project: Project, acquisitions: Sequence[Acquisition]) -> list[dict[s
                 mask=predicted(one.prediction) if one.prediction else None,
                 classes=names,
             )
-            task["data"]["model"] = _model_name(one)
-            tasks.append(task)
+            tasks.append({**task, "data": _data(one, one.prediction)})
     return tasks
 
 
@@ -183,8 +237,10 @@ def _instructions(project: Project) -> str:
     )
 
 
-def _model_name(acquisition: Acquisition) -> str:
-    return f"v{acquisition.prediction.model.number}" if acquisition.prediction else ""
+def _data(acquisition: Acquisition, prediction: Prediction | None) -> task_json.Json:
+    """A task's data: what the editor shows, and for people the model whose mask it is."""
+    model = f"v{prediction.model.number}" if prediction else ""
+    return {**task_json.data(_address(acquisition), acquisition.image.name, acquisition.pk), "model": model}
 
 
 def _with_all_that_a_task_names(acquisitions: QuerySet[Acquisition]) -> QuerySet[Acquisition]:

@@ -10,6 +10,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.db.models import F
 
 from annotation.client import LabelStudio, LabelStudioError
 from labelling import studio
@@ -40,6 +41,8 @@ def add_annotator(email: str, password: str) -> Annotator:
     user = User.objects.filter(username=email).first()
     if user and not user.check_password(password):
         raise NoLogin(f"{email} has a login in Burnish with another password. Give that password, or change it first.")
+    if user and not user.is_active:
+        raise NoLogin(f"{email} was removed. Let them in again: in the admin, under Annotators.")
     remote_id = _remote_account(email, password)
     with transaction.atomic():
         user = user or User.objects.create_user(email, email, password)
@@ -49,6 +52,21 @@ def add_annotator(email: str, password: str) -> Annotator:
             unread = LabellingProject.objects.filter(tasks__annotations__problem__gt="")
             LabellingProject.objects.filter(pk__in=unread.values("pk")).update(reconciled_to=None)
     return annotator
+
+
+def settle_access() -> None:
+    """Let exactly those into Label Studio who are active users here. Shut out, a person's tasks are free for others.
+
+    Raises:
+        LabelStudioError: Label Studio cannot be reached; the minute's round tries again.
+    """
+    differing = Annotator.objects.exclude(let_in=F("user__is_active")).select_related("user")
+    if not differing:
+        return
+    with studio.client() as remote:
+        for one in differing:
+            remote.set_access(one.remote_id, active=one.user.is_active)
+            Annotator.objects.filter(pk=one.pk).update(let_in=one.user.is_active)
 
 
 def know_administrator(remote: LabelStudio) -> None:

@@ -8,7 +8,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from labelling import inbox, outbox, script
+from annotation.errors import LabelStudioError
+from labelling import inbox, outbox, people, script
 from labelling.models import LabellingProject
 from rounds.models import Campaign
 
@@ -29,6 +30,10 @@ def ring(task: Bell, pk: int, *, delay: float = 0) -> None:
 @shared_task
 def reconcile_all() -> None:
     """Send and fetch for every open campaign: what all the other bells may have missed."""
+    try:
+        people.settle_access()
+    except LabelStudioError as problem:
+        log.warning("who may log in to Label Studio is not settled: %s", problem)
     for campaign in Campaign.objects.filter(closed_at=None):
         _whatever_happens(push, campaign.pk)
     for project in _due(LabellingProject.objects.exclude(remote_id=None)):

@@ -149,3 +149,43 @@ def test_regions_are_counted_by_origin():
 def test_a_region_that_cannot_be_read_is_refused_with_its_number_and_reason(region, reason):
     with pytest.raises(MaskError, match=f"region 2: .*{reason}"):
         read_answer([_box(0, 0, 9, 9), region], classes=CLASSES, size=SIZE)
+
+
+# What JSON can hold anywhere, since Label Studio stores whatever it is sent.
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["points", "rle"]), inner, max_size=2),
+)
+places = st.sampled_from(
+    [(), ("type",), ("origin",), ("original_width",), ("image_rotation",), ("value",)]
+) | st.tuples(
+    st.just("value"), st.sampled_from(["rle", "points", "closed", "x", "width", "rotation", "radiusX", "brushlabels"])
+)
+
+
+@given(st.sampled_from(["brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels"]), places, junk)
+@pytest.mark.filterwarnings("error")
+def test_nonsense_anywhere_in_a_region_is_read_or_refused_and_never_crashes(kind, place, nonsense):
+    corners = {"points": [[1, 1], [50, 1], [30, 60]], "closed": True}
+    value = {
+        **_box(1, 2, 30, 20)["value"],
+        **corners,
+        "radiusX": 9,
+        "radiusY": 5,
+        "rle": regions(np.ones((30, 40)), CLASSES)[0]["value"]["rle"],
+    }
+    region = _region(kind, value)
+    if not place:
+        region = nonsense
+    elif len(place) == 1:
+        region[place[0]] = nonsense
+    else:
+        region["value"][place[1]] = nonsense
+
+    try:
+        answer = read_answer([region], classes=CLASSES, size=SIZE)
+    except MaskError:
+        return
+
+    assert set(np.unique(answer.mask)) <= {0, 1}
+    assert all(isinstance(origin, str) for origin in answer.origins)

@@ -1,19 +1,24 @@
 """A project with images on the real database, and the one seam that unit tests fake: the Label Studio client."""
 
 import io
+import itertools
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from zipfile import ZipFile
 
+import httpx
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from PIL import Image as Picture
 
 from annotation import task_json
-from annotation.client import LabelStudioError
+from annotation.client import LabelStudio, LabelStudioError
 from annotation.masks import write_index_png
 from annotation.remote import ProjectCounts, RemoteAnnotation, RemoteTask, RemoteUser
 from catalog import files
@@ -126,6 +131,25 @@ class FakeLabelStudio:
         found = {self.tasks[pk]["data"]["acquisition"]: pk for pk in self.task_ids(project)}
         return {one: pk for one, pk in found.items() if one in acquisitions}
 
+    def acquisitions_of_unanswered(self, project: int, tasks: Collection[int]) -> dict[int, int]:
+        return {pk: self.tasks[pk]["data"]["acquisition"] for pk in tasks if not self.annotations[pk]}
+
+    def delete_tasks(self, project: int, tasks: Collection[int]) -> None:
+        for pk in tasks:
+            del self.tasks[pk]
+
+    def predictions_of(self, project: int, tasks: Collection[int]) -> dict[int, int]:
+        return {pk: pk for pk in tasks if pk in self.tasks}
+
+    def replace_prediction(self, project: int, prediction: int, result: Sequence[dict[str, Any]]) -> None:
+        self.tasks[prediction]["predictions"][0]["result"] = result
+
+    def rename_model(self, task: int, data: dict[str, Any]) -> None:
+        self.tasks[task]["data"] = data
+
+    def set_access(self, person: int, *, active: bool) -> None:
+        self._asked(f"let {person} in: {active}")
+
     def task_ids(self, project: int) -> set[int]:
         return {pk for pk, one in self.tasks.items() if one["project"] == project}
 
@@ -154,6 +178,89 @@ def remote(monkeypatch) -> FakeLabelStudio:
     fake = FakeLabelStudio()
     monkeypatch.setattr(studio, "client", lambda: fake)
     return fake
+
+
+class Line:
+    """A real HTTP proxy before the real Label Studio. `plan` says what befalls a request, given its method and path.
+
+    refuse: it never arrives. lose: it is obeyed, the answer is lost. late: it arrives after its sender has given up.
+    cut: half of the answer comes. hang: nothing comes for a while. "500", "page": something else answers.
+    """
+
+    FAULTS = ("refuse", "lose", "cut", "hang", "500", "page")
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream
+        self.plan: Callable[[str, str], str] = lambda *_: ""
+        self.late: list[threading.Thread] = []
+        handler = type("Handler", (_Forwarder,), {"line": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def fails_at(self, number: int, fault: str) -> None:
+        """The request with this number from now on, counted from 0, is befallen by `fault`."""
+        requests = itertools.count()
+        self.plan = lambda *_: fault if next(requests) == number else ""
+
+    def is_fine(self) -> None:
+        self.plan = lambda *_: ""
+
+    def pass_on(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        return httpx.request(method, self.upstream + path, content=body, headers=headers, timeout=60)
+
+
+class _Forwarder(BaseHTTPRequestHandler):
+    line: Line
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if name in self.headers}
+        request = (self.command, self.path, body, headers)
+        match self.line.plan(self.command, self.path):
+            case "refuse":
+                return
+            case "hang":
+                time.sleep(1.5)  # longer than the patience of these tests
+            case "500":
+                self._say(500, b"<h1>Server Error (500)</h1>", "text/html")
+            case "page":
+                self._say(200, b"<h1>Back soon</h1>", "text/html")
+            case "late":
+                self.line.late.append(threading.Timer(0.5, self.line.pass_on, request))
+                self.line.late[-1].start()
+            case "lose":
+                self.line.pass_on(*request)
+            case "cut":
+                answer = self.line.pass_on(*request)
+                self._say(answer.status_code, answer.content, "application/json", cut=True)
+            case _:
+                answer = self.line.pass_on(*request)
+                self._say(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
+
+    do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815  its base class finds them so
+
+    def _say(self, status: int, content: bytes, kind: str, *, cut: bool = False) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if status != 204:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def line(label_studio, settings, monkeypatch) -> Iterator[Line]:
+    """What Burnish takes for Label Studio; it gives up after a second."""
+    one = Line(label_studio.url)
+    settings.LABEL_STUDIO_URL = one.url
+    monkeypatch.setitem(LabelStudio._request.__kwdefaults__, "timeout", httpx.Timeout(1, connect=5))
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
 
 
 @pytest.fixture
@@ -243,6 +350,18 @@ def ask(project) -> Callable[..., list[Acquisition]]:
         ]  # fmt: skip
 
     return ask
+
+
+@pytest.fixture
+def predict_again() -> Callable[..., None]:
+    """A later round predicts these images, all with this mask, and has asked what it had to ask."""
+
+    def predict_again(campaign: Campaign, images: Sequence[Image], mask: np.ndarray) -> None:
+        one = Round.objects.create(campaign=campaign, number=campaign.rounds.count(), opened_because="a test")
+        _predictions(one, images, [mask] * len(images))
+        Stage.objects.create(round=one, position=8, kind="acquire", name="acquire", status=Status.DONE)
+
+    return predict_again
 
 
 @pytest.fixture

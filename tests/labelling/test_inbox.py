@@ -23,6 +23,12 @@ def reconcile(campaign):
     return reconcile
 
 
+def counting_mask() -> np.ndarray:
+    """Of the one label that counts."""
+    (label,) = Label.objects.that_count()
+    return read_index_mask(files.absolute(label.path), 2, (48, 32))
+
+
 @pytest.fixture
 def task(asked) -> int:
     """Number of the first task in Label Studio."""
@@ -110,6 +116,42 @@ def test_deleting_an_answer_that_was_replaced_leaves_the_later_one(asked, task, 
 
     (counts,) = Label.objects.that_count()
     assert (read_index_mask(files.absolute(counts.path), 2, (48, 32)) == truth(1)).all()
+
+
+@pytest.mark.parametrize("gone", ["deleted", "skipped"])
+def test_when_the_newer_of_two_answers_goes_the_older_counts_again(
+    asked, task, anna, remote, reconcile, truth, drawn, gone
+):
+    older = remote.answer(task, drawn(truth(0)))
+    newer = remote.answer(task, drawn(truth(1)))
+    reconcile()
+    if gone == "deleted":
+        remote.delete(task, newer)
+    else:
+        remote.correct(task, newer, was_cancelled=True)
+
+    reconcile()
+    reconcile(from_the_start=True)
+
+    assert (counting_mask() == truth(0)).all()
+    remote.delete(task, older)
+    reconcile()
+    assert not Label.objects.that_count().exists()
+
+
+def test_an_older_answer_that_could_be_read_only_later_does_not_count_before_a_newer_one(
+    asked, task, anna, remote, reconcile, truth, drawn
+):
+    stranger = remote.sign_up("bert@example.org", "")
+    remote.answer(task, drawn(truth(0)), by=stranger)
+    remote.answer(task, drawn(truth(1)))
+    reconcile()
+
+    people.add_annotator("bert@example.org", "a long enough secret")
+    reconcile()
+
+    assert Label.objects.filter(annotator__email="bert@example.org").count() == 1
+    assert (counting_mask() == truth(1)).all()
 
 
 def test_a_skip_is_noted_and_a_later_answer_replaces_it(asked, task, anna, remote, reconcile, rings, truth, drawn):

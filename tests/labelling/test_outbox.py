@@ -2,9 +2,10 @@ import pytest
 
 from annotation import task_json
 from annotation.client import LabelStudioError
-from labelling import outbox
+from catalog.models import Label
+from labelling import inbox, outbox
 from labelling.models import LabellingProject, Task
-from rounds.models import Status
+from rounds.models import Acquisition, Status
 
 pytestmark = pytest.mark.django_db
 
@@ -165,3 +166,41 @@ def test_a_cancelled_round_asks_nobody_until_it_is_retried(campaign, ask, remote
     stages.update(status=Status.PENDING)
     outbox.push(campaign)
     assert len(remote.tasks) == 1
+
+
+def test_after_a_round_open_tasks_show_the_newer_mask_and_blank_ones_stay_blank(
+    campaign, ask, predict_again, remote, truth
+):
+    answered, opened = ask(campaign, 2, masks=[truth(0), truth(0)])
+    (blank,) = ask(campaign, 1)
+    outbox.push(campaign)
+    assert not outbox.outdated(campaign).exists()
+    label = Label.objects.create(image=answered.image, path="-", sha256="-", external_key="-")
+    Acquisition.objects.filter(pk=answered.pk).update(label=label)
+
+    predict_again(campaign, [answered.image, opened.image, blank.image], truth(1))
+    outbox.push(campaign)
+
+    shown = {task["data"]["acquisition"]: task for task in remote.tasks.values()}
+    masks = {
+        pk: task_json.read_answer(task["predictions"][0]["result"], classes=["scratch", "patch"], size=(48, 32)).mask
+        for pk, task in shown.items()
+    }
+    assert (masks[answered.pk] == truth(0)).all()
+    assert (masks[opened.pk] == truth(1)).all()
+    assert not masks[blank.pk].any()
+    assert [shown[one.pk]["data"]["model"] for one in (answered, opened, blank)] == ["v1", "v2", ""]
+    assert not outbox.outdated(campaign).exists()
+
+
+def test_a_double_that_an_import_made_too_late_is_deleted_and_what_is_not_ours_stays(asked, campaign, remote):
+    project = LabellingProject.objects.get()
+    tasks = outbox._tasks(campaign.project, asked[:1])
+    foreign = [{"data": {"acquisition": 999}, "predictions": []}]
+    late, other = remote.import_tasks(project.remote_id, tasks + foreign)
+
+    inbox.reconcile(project)
+
+    assert late not in remote.tasks
+    assert other in remote.tasks
+    assert {one.task.remote_id for one in asked} <= set(remote.tasks)

@@ -1,9 +1,10 @@
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db.models import ProtectedError
 
 from annotation.client import LabelStudioError
-from labelling import people
+from labelling import people, tasks
 from labelling.models import Annotator
 
 pytestmark = pytest.mark.django_db
@@ -110,3 +111,45 @@ def test_a_scripts_login_is_derived_and_its_user_cannot_log_in(campaign, remote)
     assert not annotator.user.has_usable_password()
     campaign.refresh_from_db()
     assert campaign.script_user == annotator.user
+
+
+def test_who_is_removed_is_shut_out_of_both_systems_and_let_in_again(remote, admin_client):
+    annotator = people.add_annotator("bert@example.org", PASSWORD)
+
+    for action, active in (("remove", False), ("let_in_again", True)):
+        admin_client.post("/admin/labelling/annotator/", {"action": action, "_selected_action": [annotator.pk]})
+
+        annotator.refresh_from_db()
+        assert (annotator.let_in, User.objects.get(annotator=annotator).is_active) == (active, active)
+        assert remote.calls[-1] == f"let {annotator.remote_id} in: {active}"
+
+
+def test_who_is_made_inactive_by_other_means_is_shut_out_within_a_minute_even_if_label_studio_was_down(remote, db):
+    annotator = people.add_annotator("bert@example.org", PASSWORD)
+    User.objects.update(is_active=False)
+    remote.down = True
+    tasks.reconcile_all()
+    annotator.refresh_from_db()
+    assert annotator.let_in
+
+    remote.down = False
+    tasks.reconcile_all()
+
+    annotator.refresh_from_db()
+    assert not annotator.let_in
+    assert remote.calls == ["sign up", f"let {annotator.remote_id} in: False"]
+
+
+def test_a_login_is_never_deleted_and_so_never_forgotten_in_label_studio(remote):
+    annotator = people.add_annotator("bert@example.org", PASSWORD)
+
+    with pytest.raises(ProtectedError):
+        annotator.user.delete()
+
+
+def test_who_was_removed_is_not_added_again_but_let_in_again(remote):
+    people.add_annotator("bert@example.org", PASSWORD)
+    User.objects.update(is_active=False)
+
+    with pytest.raises(people.NoLogin, match="was removed"):
+        people.add_annotator("bert@example.org", PASSWORD)
