@@ -3,6 +3,7 @@
 The figures in docs/results/submit-latency.md are printed here (`pytest -s`).
 """
 
+import random
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from rounds.models import Stage, Status
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 PEOPLE, EACH = 20, 4  # fewer than the training scenes of the surfaces
+LOOKING = (3.0, 7.0)  # seconds at a picture: faster than people are
 PATIENCE = 3.0  # seconds; who waits longer for Submit clicks again
 TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 3000, "batch": 4}
 
@@ -49,6 +51,7 @@ def label(login: tuple[str, str], queue: int, truth: dict[int, list]) -> list[fl
     took = []
     with Browser(settings.LABEL_STUDIO_PUBLIC_URL, *login) as browser:
         while len(took) < EACH and (task := browser.next_task(queue)):
+            time.sleep(random.uniform(*LOOKING))
             before = time.perf_counter()
             browser.submit(task, truth[task["data"]["acquisition"]], lead_time=10)
             took.append(time.perf_counter() - before)
