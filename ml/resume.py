@@ -95,7 +95,7 @@ class Keeper:
             diary.remark = f"started afresh: the state of the earlier attempt cannot be read ({why})"
             return 0
         if not fits:
-            diary.remark = "started afresh: the earlier attempt had other labels or settings"
+            diary.remark = "started afresh: the earlier attempt had other labels, settings or software"
             return 0
         self._restore(state)
         return int(state["step"])
@@ -154,10 +154,10 @@ class Keeper:
 
 
 def _fingerprint(spec: TrainSpec, model: Segmenter) -> str:
-    """What the weights depend on: a state of another spec, or of a network that has changed since, is of no use."""
+    """What the weights depend on: a state of another spec, network or torch is of no use."""
     told = dataclasses.asdict(dataclasses.replace(spec, held_out=(), threads=0))
     shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]
-    return hashlib.sha256(json.dumps([FORMAT, told, shapes]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, torch.__version__, told, shapes]).encode()).hexdigest()
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
