@@ -205,7 +205,7 @@ def make_labelling_project(campaign: Campaign, **values) -> LabellingProject:
 
 def make_task(acquisition: Acquisition) -> Task:
     labelling = acquisition.campaign.labelling_project
-    return Task.objects.create(project=labelling, acquisition=acquisition, remote_id=next(NUMBERS), model_version="v1")
+    return Task.objects.create(project=labelling, acquisition=acquisition, remote_id=next(NUMBERS))
 
 
 def make_problem(task: Task, problem: str) -> RemoteAnnotation:
