@@ -1,74 +1,50 @@
-"""A folder of images, masks and classes whose arrangement is known. Nothing here opens a picture."""
+"""Files of a folder: which are pictures, and which picture belongs to which. Nothing here opens one."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
-from annotation.masks import ClassInfo
+from annotation.formats.dataset import Annotated, MaskReader
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 MASKS = (".png", ".PNG", ".bmp", ".tif", ".tiff")  # looked for in this order
 
 
-class BadSource(ValueError):
-    """A folder or archive that cannot be taken at all; the message says why and what to do."""
+class Pictures:
+    """The pictures below a folder, found by what other files call them. A name cannot lead out of the folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.by_name = {path.relative_to(root).as_posix(): path for path in pictures(root)}
+        self._by_last_part: dict[str, list[str]] = {}
+        for name in self.by_name:
+            self._by_last_part.setdefault(PurePosixPath(name).name, []).append(name)
+
+    def find(self, name: str, folders: Sequence[str] = ()) -> str | None:
+        """The picture of this name in one of the folders, in the root, or the only one anywhere that is called so."""
+        name = name.replace("\\", "/")
+        tried = (PurePosixPath(folder, name).as_posix() for folder in (*folders, "."))
+        if found := next((one for one in tried if one in self.by_name), None):
+            return found
+        called_so = self._by_last_part.get(PurePosixPath(name).name, [])
+        return called_so[0] if len(called_so) == 1 else None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where a source keeps what. `folders` pairs each image folder with the folder of its masks, relative to `root`."""
+def paired(
+    root: Path, folders: Sequence[tuple[str, str | None]], reader: Callable[[Path], MaskReader]
+) -> tuple[tuple[Annotated, ...], tuple[tuple[str, str], ...]]:
+    """Images with the masks of the same name, and (name, reason) of every mask without an image.
 
-    name: str
-    root: Path
-    folders: tuple[tuple[str, str | None], ...]
-    classes: tuple[ClassInfo, ...] = ()
-    splits: dict[str, str] = field(default_factory=dict)  # image name -> train, val or test
-    notice: str = ""  # what a user has to know about how this source is read
-
-    def pairs(self) -> Iterator[tuple[str, Path, Path | None]]:
-        """(name relative to root, image file, mask file or None) of every image, sorted by name."""
-        for images, masks in self.folders:
-            for path in pictures(self.root / images):
-                yield path.relative_to(self.root).as_posix(), path, self._mask_of(path, images, masks)
-
-    def strays(self) -> Iterator[tuple[str, str]]:
-        """(name, reason) of every mask that belongs to no image: usually a sign of other names than expected."""
-        used = {mask for _, _, mask in self.pairs()}
-        for images, masks in self.folders:
-            for path in pictures(self.root / masks) if masks else ():
-                if path not in used:
-                    reason = f"no image in {images}/ has this name. Give mask and image the same name."
-                    yield path.relative_to(self.root).as_posix(), reason
-
-    def _mask_of(self, image: Path, images: str, masks: str | None) -> Path | None:
-        if masks is None:
-            return None
-        stem = (self.root / masks / image.relative_to(self.root / images)).with_suffix("")
-        candidates = (stem.with_name(stem.name + suffix) for suffix in MASKS)
-        return next((path for path in candidates if path.is_file()), None)
-
-
-def pictures(folder: Path) -> list[Path]:
-    """Image files below a folder, sorted by name; what file managers hide or leave behind is passed over."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    visible = (path for path in found if not is_hidden(path.relative_to(folder)) and path.is_file())
-    return sorted(visible, key=Path.as_posix)
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether any part of a relative path is a dot file or macOS's shadow folder."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        BadSource: It is not JSON.
+    Args:
+        root: The folder that names are relative to.
+        folders: Each folder of images with that of its masks, relative to `root`.
+        reader: Gives what reads the mask in a file.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError alike
-        raise BadSource(f"{path.name} is not JSON ({error}). Correct it, or leave it out.") from error
+    images, strays = [], []
+    for image_folder, mask_folder in folders:
+        masks = _by_stem(root, mask_folder)
+        for path in pictures(root / image_folder):
+            mask = masks.pop(path.relative_to(root / image_folder).with_suffix(""), None)
+            images.append(annotated(root, path, mask, reader))
+            # Several images may share a mask: it is no stray, but there for the next as well.
+            used = mask
+        strays += _strays(root, image_folder, masks)
+    return tuple(sorted(images, key=lambda one: one.name)), tuple(strays)
