@@ -1,6 +1,7 @@
 """Outlines of masks along the edges of pixels: filled again (`shapes.fill`) they are the mask, pixel for pixel."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ def rings(mask: BoolMask) -> list[Ring]:
     return [corners[np.stack([start[edges], end[edges]], axis=1).ravel()] for edges in _cycles(below[end] // 2)]
 
 
-def area(ring: Ring) -> int:
+def area(ring: NDArray[Any]) -> float:
     """Pixels that a ring surrounds; negative for a hole's."""
     (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
-    return int((x * next_y - next_x * y).sum()) // 2
+    return float((x * next_y - next_x * y).sum()) / 2
 
 
 def pieces(mask: BoolMask) -> Iterator[tuple[Ring, BoolMask]]:
