@@ -26,9 +26,11 @@ LINE = re.compile(r"(?P<name>[^:]+):(?P<red>\d{1,3}),(?P<green>\d{1,3}),(?P<blue
 
 def recognise(root: Path) -> Dataset | None:
     """VOC segmentation at `root`, if it is there."""
-    if not (root / MASKS).is_dir() or not (root / IMAGES).is_dir():
-        return None
     labelmap = root / LABELMAP
+    if not (root / MASKS).is_dir():
+        return None
+    if not (root / IMAGES).is_dir():
+        raise BadSource(f'{MASKS}/ is there, {IMAGES}/ is not. Export again with "save images", or add them there.')
     classes, reader = _read_labelmap(labelmap) if labelmap.is_file() else ((), _by_index)
     images, strays = paired(root, [(IMAGES, MASKS)], reader)
     return Dataset(

@@ -46,7 +46,7 @@ def open_import(one: Import) -> Source:
         known=_known(one.project),
         plan=Plan(one.project_id, "references" if one.project.benchmark else "labels", classes, _bits(one, found)),
         refused=tuple(Refused(*entry) for entry in [*refused, *dataset.strays]),
-        notices=(*_format_notices(dataset), *notices, *_split_notices(given, found)),
+        notices=(*notices, *_format_notices(dataset), *_split_notices(given, found)),
     )
 
 
