@@ -119,7 +119,7 @@ def read_answer(result: Iterable[Json], *, classes: Sequence[str], size: Size) -
             mask[covered] = _index(region, classes)
         except MaskError as error:
             raise MaskError(f"region {number}: {error}") from error
-        origins[region.get("origin", "unknown")] += 1
+        origins[str(region.get("origin", "unknown"))] += 1
     return Answer(mask, dict(origins))
 
 

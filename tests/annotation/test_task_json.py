@@ -120,6 +120,10 @@ def test_regions_are_counted_by_origin():
     assert answer.origins == {"manual": 1, "prediction": 2, "prediction-changed": 1, "unknown": 1}
 
 
+def test_an_origin_of_another_form_is_counted_as_it_is_written():
+    assert read_answer([_box(0, 0, 9, 9, origin=["a"])], classes=CLASSES, size=SIZE).origins == {"['a']": 1}
+
+
 @pytest.mark.parametrize(
     ("region", "reason"),
     [
