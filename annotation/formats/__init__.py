@@ -18,12 +18,13 @@ from annotation.formats import (
     ppl,
     voc,
     yolo,
-)  # fmt: skip
+)
 from annotation.formats.archive import open_source
 from annotation.formats.canonical import read_classes, read_splits
 from annotation.formats.convert import Write, drawn, write_whole
 from annotation.formats.dataset import Annotated, BadSource, Dataset, Drawn, Provenance
 from annotation.formats.layout import is_hidden, pictures
+from annotation.formats.writing import place
 from annotation.masks import ClassInfo
 
 __all__ = [
@@ -38,12 +39,13 @@ __all__ = [
     "detect",
     "drawn",
     "open_source",
+    "place",
     "read_as",
     "read_classes",
     "read_splits",
     "write_whole",
     "writer",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)

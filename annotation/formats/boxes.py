@@ -84,8 +84,9 @@ def _read(path: Path, index: Mapping[str, int], classes: int, size: Size) -> Mas
     if listed not in {tuple(map(str, size)), ("", ""), ("0", "0")}:
         raise MaskError(f"{path.name} says {'x'.join(listed)} pixels, the image has {size[0]}x{size[1]}. Correct it.")
     boxes = _boxes(tree)
-    if unknown := next((name for name, _ in boxes if name not in index), None):
-        raise MaskError(f"{path.name} has the unknown class {unknown!r:.40}, expected one of {', '.join(index)}.")
+    unknown = [name for name, _ in boxes if name not in index]
+    if unknown:
+        raise MaskError(f"{path.name} has the unknown class {unknown[0]!r:.40}, expected one of {', '.join(index)}.")
     return paint(((index[name], partial(_inside, corners, path.name)) for name, corners in boxes), size)
 
 

@@ -24,7 +24,7 @@ from annotation.formats.dataset import (
     Losses,
     json_files,
     read_provenance,
-)  # fmt: skip
+)
 from annotation.formats.layout import split_named
 from annotation.formats.listing import Listing
 from annotation.formats.objects import Object, classes_of, paint, polygons, run_lengths

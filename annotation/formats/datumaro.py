@@ -27,7 +27,7 @@ from annotation.formats.dataset import (
     Provenance,
     json_files,
     read_provenance,
-)  # fmt: skip
+)
 from annotation.formats.layout import split_named
 from annotation.formats.listing import Listing
 from annotation.formats.objects import Object, classes_of, outline, paint, polygons, run_lengths
@@ -124,11 +124,10 @@ def _annotated(name: str, image: Path, item: Json, labels: Sequence[int], where:
 
 
 def _read(drawn: Sequence[Json], labels: Sequence[int], classes: int, size: Size) -> Mask:
-    shapes = [one for one in drawn if one.get("type") in SHAPES]
-    if len(shapes) < len(drawn):
-        other = next(one.get("type") for one in drawn if one.get("type") not in SHAPES)
-        raise MaskError(f"has an annotation of type {other!r:.40}, expected {', '.join(SHAPES)}. Leave it out.")
-    return paint((_object(one, labels) for one in sorted(shapes, key=_height)), size)
+    others = [one.get("type") for one in drawn if one.get("type") not in tuple(SHAPES)]
+    if others:
+        raise MaskError(f"has an annotation of type {others[0]!r:.40}, expected {', '.join(SHAPES)}. Leave it out.")
+    return paint((_object(one, labels) for one in sorted(drawn, key=_height)), size)
 
 
 def _height(entry: Json) -> int:

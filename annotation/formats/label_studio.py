@@ -23,7 +23,7 @@ from annotation.formats.dataset import (
     Provenance,
     read_json,
     read_provenance,
-)  # fmt: skip
+)
 from annotation.formats.layout import split_named
 from annotation.formats.listing import Listing
 from annotation.formats.objects import classes_of

@@ -32,7 +32,7 @@ def listed(
     """The image of a line with its mask, in the first pair of folders below `root` that holds both."""
     for image_folder, mask_folder in folders:
         image, mask = root / image_folder / pair[0], root / mask_folder / pair[1]
-        if image.is_file() and mask.is_file() and _within(root, image, mask):
+        if _within(root, image, mask) and _is_file(image) and _is_file(mask):
             return Annotated(image.relative_to(root).as_posix(), image, reader(mask), mask.relative_to(root).as_posix())
     return None
 
@@ -40,3 +40,10 @@ def listed(
 def _within(root: Path, *paths: Path) -> bool:
     """Whether a line stays in the data set: it could name any file of the server."""
     return all(".." not in path.parts and path.is_relative_to(root) for path in paths)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than any name can be
+        return False
