@@ -20,9 +20,9 @@ def write_whole(target: Path, write: Write, classes: Sequence[ClassInfo], drawn:
     Raises:
         BadSource: There is something at `target`, there are no classes, or two images want the same place.
     """
-    if not classes:
-        raise BadSource("Nothing names the classes. Name them in the order of their indices.")
     with whole(target) as folder:
+        if not classes:
+            raise BadSource("Nothing names the classes. Name them in the order of their indices.")
         return sentences(write(folder, classes, drawn))
 
 

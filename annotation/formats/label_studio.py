@@ -167,13 +167,14 @@ def _named(tasks: Sequence[Json], where: str) -> tuple[ClassInfo, ...]:
 
 
 def _labels(task: Json) -> Iterator[str]:
+    """Names that the regions give; what is no name is told when the image's turn comes."""
     annotation = _that_counts(task)
     for region in annotation["result"] if annotation else ():
         value = region.get("value") if isinstance(region, dict) else None
-        labels = (
-            value.get(region.get("type")) if isinstance(value, dict) and region.get("type") in tuple(READERS) else ()
-        )
-        yield from (label for label in labels or () if isinstance(label, str))
+        known = isinstance(value, dict) and region.get("type") in tuple(READERS)
+        labels = value.get(region["type"]) if known else None
+        if isinstance(labels, list):
+            yield from (label for label in labels if isinstance(label, str))
 
 
 def _configured(path: Path) -> tuple[ClassInfo, ...]:

@@ -69,7 +69,7 @@ def test_the_researchers_commands_work_in_reading_order(tmp_path):
 
 
 def test_the_commands_about_formats_work(tmp_path):
-    synthetic.generate(tmp_path / "surfaces", images=3, size=32, seed=0)
+    synthetic.generate(tmp_path / "surfaces", images=4, size=32, seed=0)
     paths = {"path/to/folder-or.zip": tmp_path / "surfaces", "path/to/new-folder": tmp_path / "new-folder"}
     told = of(f"{PYTHON} -m annotation ")
     assert told
@@ -78,7 +78,7 @@ def test_the_commands_about_formats_work(tmp_path):
         arguments = [str(paths.get(one, one)) for one in shlex.split(command)[1:]]
         subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=120)
 
-    assert len(detect(tmp_path / "new-folder").images) == 3
+    assert len(detect(tmp_path / "new-folder").images) == 4
 
 
 def spec(verb, surfaces) -> dict:
