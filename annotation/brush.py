@@ -78,7 +78,7 @@ def _pack(words: NDArray[np.int64], widths: NDArray[np.int64]) -> list[int]:
 
 
 def _bytes(rle: Any) -> bytes:
-    if not isinstance(rle, list | tuple):
+    if not isinstance(rle, list | tuple | bytes):
         raise MaskError(f"brush: expected a list of bytes, got {type(rle).__name__}. Draw it again.")
     try:
         return bytes(rle)

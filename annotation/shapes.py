@@ -5,7 +5,7 @@ region's `value` and the image's size, and raises MaskError where the value does
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from annotation.masks import MaskError, Size
 
 Value = Mapping[str, Any]
 
-FURTHEST = 1e6  # percent; Label Studio stores any number, and beyond this sums and products lose all meaning
+LARGEST = 1e6  # percent; Label Studio stores any number, and beyond this sums and products lose all meaning
+FARTHEST = 1e7  # pixels: beyond it the arithmetic would lose the fractions of a pixel, or overflow
+EDGES = 1024  # filled at once: each takes memory for every row it crosses
 
 
 def polygon(value: Value, size: Size) -> BoolMask:
@@ -27,7 +29,7 @@ def polygon(value: Value, size: Size) -> BoolMask:
     corners = [_numbers({"x": point[0], "y": point[1]}, "x", "y") for point in points if _is_pair(point)]
     if len(corners) < len(points):
         raise MaskError(f"polygon: expected points [x, y], got {points!r:.80}. Draw it again.")
-    return _fill(np.array(corners) * np.array(size) / 100, size)
+    return fill([np.array(corners) * np.array(size) / 100], size)
 
 
 def rectangle(value: Value, size: Size) -> BoolMask:
@@ -37,7 +39,7 @@ def rectangle(value: Value, size: Size) -> BoolMask:
     # In pixels: turning percentages would shear every image that is not square.
     across = width * size[0] / 100 * _direction(rotation)
     down = height * size[1] / 100 * _direction(rotation + 90)
-    return _fill(np.stack([corner, corner + across, corner + across + down, corner + down]), size)
+    return fill([np.stack([corner, corner + across, corner + across + down, corner + down])], size)
 
 
 def ellipse(value: Value, size: Size) -> BoolMask:
@@ -55,24 +57,40 @@ def ellipse(value: Value, size: Size) -> BoolMask:
     return inside
 
 
-def _fill(corners: NDArray[np.float64], size: Size) -> BoolMask:
-    """Pixels around which an outline (N, 2), in pixels, winds: each edge counts for all pixels to the right of it."""
+def fill(rings: Sequence[NDArray[Any]], size: Size) -> BoolMask:
+    """Pixels around which closed outlines (N, 2), x and y in pixels, wind: one that runs against another cuts a hole.
+
+    Raises:
+        MaskError: A corner lies absurdly far away.
+    """
+    starts = np.concatenate(rings).astype(np.float64)
+    ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).astype(np.float64)
+    if not (np.abs(starts) <= FARTHEST).all():
+        raise MaskError(f"outline: expected corners within {FARTHEST:.0f} pixels of the image. Draw it again.")
     width, height = size
     winding = np.zeros((height, width + 1), np.int32)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        rows = np.arange(_first_centre(min(y0, y1), height), _first_centre(max(y0, y1), height))
-        if rows.size == 0:
-            continue
-        x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-        columns = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
-        winding[rows, columns] += 1 if y1 > y0 else -1
+    for at in range(0, len(starts), EDGES):
+        _wind(winding, starts[at : at + EDGES], ends[at : at + EDGES])
     inside: BoolMask = np.cumsum(winding, axis=1)[:, :width] != 0
     return inside
 
 
-def _first_centre(y: float, height: int) -> int:
-    """The first row whose centre lies at `y` or below it."""
-    return int(np.clip(np.ceil(y - 0.5), 0, height))
+def _wind(winding: NDArray[np.int32], starts: NDArray[np.float64], ends: NDArray[np.float64]) -> None:
+    """Let each edge count for all pixels to the right of it."""
+    height, width = winding.shape[0], winding.shape[1] - 1
+    tops, bottoms = (_first_centre(choose(starts[:, 1], ends[:, 1]), height) for choose in (np.minimum, np.maximum))
+    counts = bottoms - tops
+    edge = np.repeat(np.arange(len(starts)), counts)
+    rows = np.arange(edge.size) - np.repeat(np.cumsum(counts) - counts, counts) + tops[edge]
+    (x0, y0), (x1, y1) = starts[edge].T, ends[edge].T
+    x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+    columns = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
+    np.add.at(winding, (rows, columns), np.where(y1 > y0, 1, -1))
+
+
+def _first_centre(y: NDArray[np.float64], height: int) -> NDArray[np.int64]:
+    """The first rows whose centres lie at `y` or below."""
+    return np.clip(np.ceil(y - 0.5), 0, height).astype(np.int64)
 
 
 def _direction(degrees: float) -> NDArray[np.float64]:
@@ -87,6 +105,6 @@ def _numbers(value: Value, *names: str) -> list[float]:
     for name in names:
         number = value.get(name)
         # NaN is not within the limits either
-        if not isinstance(number, int | float) or isinstance(number, bool) or not -FURTHEST <= number <= FURTHEST:
+        if not isinstance(number, int | float) or isinstance(number, bool) or not -LARGEST <= number <= LARGEST:
             raise MaskError(f"shape: expected a number for {name}, got {number!r}. Draw it again.")
     return [float(value[name]) for name in names]

@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from annotation.formats.layout import BadSource, is_hidden
+from annotation.formats.dataset import BadSource
+from annotation.formats.layout import is_hidden
 
 # Bounds against archives made to fill a disk. Deflate reaches 1000:1 on an empty picture, so the ratio only counts
 # where there is much to unpack.

@@ -4,10 +4,12 @@ Its division into training and test is not taken over: 810 of its 840 test image
 stays readable in the names; a split file brings it back where a comparison needs it.
 """
 
+from functools import partial
 from pathlib import Path
 
-from annotation.formats.layout import Layout
-from annotation.masks import named
+from annotation.formats.dataset import Dataset
+from annotation.formats.layout import paired
+from annotation.masks import named, read_index_mask
 
 FOLDERS = (("images/test", "annotations/test"), ("images/training", "annotations/training"))
 
@@ -17,9 +19,17 @@ NOTICE = (
 )
 
 
-def recognise(root: Path) -> Layout | None:
+def recognise(root: Path) -> Dataset | None:
     """NEU-Seg at `root`, if it is there."""
     if not all((root / folder).is_dir() for pair in FOLDERS for folder in pair):
         return None
-    classes = named(("inclusion", "patches", "scratches"))
-    return Layout(name="NEU-Seg", root=root, folders=FOLDERS, classes=classes, notice=NOTICE)
+    images, strays = paired(root, FOLDERS, lambda path: partial(read_index_mask, path))
+    return Dataset(
+        format="NEU-Seg",
+        root=root,
+        saw="images/ and annotations/, each with training/ and test/",
+        images=images,
+        classes=named(("inclusion", "patches", "scratches")),
+        strays=strays,
+        split_notice=NOTICE,
+    )

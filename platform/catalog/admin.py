@@ -164,7 +164,7 @@ class ImportAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_filter = ("project", "status")
     list_select_related = ("project", "created_by")
     fields = (
-        "page", "project", "source", "split_file", "status", "progress", "warnings", "error", "created_by",
+        "page", "project", "source", "format", "split_file", "status", "progress", "warnings", "error", "created_by",
         "created_at", "finished_at",
     )  # fmt: skip
     readonly_fields = ("page", "progress")

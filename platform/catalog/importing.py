@@ -38,20 +38,30 @@ class Cancelled(Exception):
 
 
 def start_import(
-    project: Project, source: Path | str, *, split_file: Path | str = "", created_by: User | None = None
+    project: Project,
+    source: Path | str,
+    *,
+    read_as: str = "detect",
+    split_file: Path | str = "",
+    created_by: User | None = None,
 ) -> Import:
     """A new import of a folder or zip on the server; a worker takes it up.
 
     Raises:
         BadSource: there is no such source, or the split file cannot be used.
     """
-    one = create_import(project, source, split_file=split_file, created_by=created_by)
+    one = create_import(project, source, read_as=read_as, split_file=split_file, created_by=created_by)
     transaction.on_commit(lambda: _ring(one.pk))
     return one
 
 
 def create_import(
-    project: Project, source: Path | str, *, split_file: Path | str = "", created_by: User | None = None
+    project: Project,
+    source: Path | str,
+    *,
+    read_as: str = "detect",
+    split_file: Path | str = "",
+    created_by: User | None = None,
 ) -> Import:
     """The row of a new import, for a caller who runs it himself.
 
@@ -67,7 +77,7 @@ def create_import(
     if splits:
         read_splits(splits)  # refused now, not when a worker comes to it
     return Import.objects.create(
-        project=project, source=str(folder), split_file=str(splits or ""), created_by=created_by
+        project=project, source=str(folder), format=read_as, split_file=str(splits or ""), created_by=created_by
     )
 
 

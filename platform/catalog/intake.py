@@ -5,25 +5,15 @@ No row is touched here, so that several threads can do it side by side.
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from annotation.masks import MaskError, read_index_mask
+from annotation.formats import Annotated
+from annotation.masks import MaskError
 from catalog import files
 from catalog.labels import index_png, write_mask
 from catalog.viewing import Unreadable, make_view, read_bounded
 from ml import scenes
 
 MAX_NAME = 500  # characters, as the rows hold
-
-
-@dataclass(frozen=True)
-class Found:
-    """An image in the source, with its mask where it has one. Names are relative to the source."""
-
-    name: str
-    image: Path
-    mask: Path | None
-    mask_name: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class Refused:
     reason: str
 
 
-def take_in(found: Found, known: Known | None, plan: Plan) -> NewImage | OldImage | Refused:
+def take_in(found: Annotated, known: Known | None, plan: Plan) -> NewImage | OldImage | Refused:
     """What becomes of a file. An image whose mask is refused stays out with it: a pair goes in whole or not at all."""
     name = _printable(found.name)
     if name != found.name or len(name) > MAX_NAME:
@@ -95,11 +85,11 @@ def take_in(found: Found, known: Known | None, plan: Plan) -> NewImage | OldImag
         return Refused(found.mask_name[:MAX_NAME], f"{error} Its image {name} waits outside with it.")
 
 
-def _new_image(found: Found, content: bytes, plan: Plan) -> NewImage:
+def _new_image(found: Annotated, content: bytes, plan: Plan) -> NewImage:
     view = make_view(content, bits=plan.bits)
     height, width = view.grey.shape
     # Checked before a byte is written: what is refused leaves nothing behind.
-    mask = read_index_mask(found.mask, plan.classes, (width, height)) if found.mask else None
+    mask = found.mask(plan.classes, (width, height)) if found.mask else None
     return NewImage(
         name=found.name,
         original=StoredFile(*files.keep("originals", plan.project_id, content, found.image.suffix.lower())),
@@ -112,12 +102,12 @@ def _new_image(found: Found, content: bytes, plan: Plan) -> NewImage:
     )
 
 
-def _old_image(found: Found, content: bytes, known: Known, plan: Plan) -> OldImage:
+def _old_image(found: Annotated, content: bytes, known: Known, plan: Plan) -> OldImage:
     if hashlib.sha256(content).hexdigest() != known.sha256:
         raise Unreadable("the project holds another picture of this name. Images never change: give it a new name.")
     if found.mask is None:
         return OldImage(known, mask=None)
-    mask = read_index_mask(found.mask, plan.classes, (known.width, known.height))
+    mask = found.mask(plan.classes, (known.width, known.height))
     if known.mask_sha256 is None:
         return OldImage(known, StoredFile(*write_mask(plan.mask_kind, plan.project_id, mask)))
     if hashlib.sha256(index_png(mask)).hexdigest() != known.mask_sha256:

@@ -179,6 +179,7 @@ class Import(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     source = models.CharField(max_length=500, help_text="Folder or zip, on the server.")
+    format = models.CharField(max_length=20, default="detect", help_text="How the source is read (annotation.formats).")
     split_file = models.CharField(max_length=500, blank=True)
     status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
     total = models.PositiveIntegerField(default=0)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotation.formats import BadSource, Layout, detect, open_source, read_splits
+from annotation.formats import Annotated, BadSource, Dataset, open_source, read_as, read_splits
 from annotation.masks import ClassInfo
 from catalog import files
-from catalog.intake import Found, Known, Plan, Refused
+from catalog.intake import Known, Plan, Refused
 from catalog.models import DefectClass, Image, Import, Label, Project, ReferenceMask, Split
 from catalog.viewing import depth_of
 
@@ -20,7 +20,7 @@ ORDER = ("test", "val", "train")
 class Source:
     """Everything an import knows before it opens a picture."""
 
-    found: tuple[Found, ...]
+    found: tuple[Annotated, ...]
     given: dict[str, str]  # image name -> split
     known: dict[str, Known]  # image name -> what the project holds
     plan: Plan
@@ -35,18 +35,18 @@ def open_import(one: Import) -> Source:
         BadSource: nothing can be imported from it.
     """
     refused: list[tuple[str, str]] = []
-    layout = detect(open_source(Path(one.source), unpacked(one), refused))
-    given, notices = _given_splits(one, layout)
-    found = sorted(_found(layout), key=lambda entry: (_turn(given.get(entry.name)), entry.name))
+    dataset = read_as(open_source(Path(one.source), unpacked(one), refused), one.format)
+    given, notices = _given_splits(one, dataset)
+    found = sorted(dataset.images, key=lambda entry: (_turn(given.get(entry.name)), entry.name))
     masks = any(entry.mask for entry in found)
-    classes = _settle_classes(one.project, layout.classes, masks=masks)
+    classes = _settle_classes(one.project, dataset.classes, masks=masks)
     return Source(
         found=tuple(found),
         given=given,
         known=_known(one.project),
         plan=Plan(one.project_id, "references" if one.project.benchmark else "labels", classes, _bits(one, found)),
-        refused=tuple(Refused(*entry) for entry in [*refused, *layout.strays()]),
-        notices=(*notices, *_split_notices(given, found)),
+        refused=tuple(Refused(*entry) for entry in [*refused, *dataset.strays]),
+        notices=(*notices, *_format_notices(dataset), *_split_notices(given, found)),
     )
 
 
@@ -62,27 +62,26 @@ def upload_of(one: Import) -> Path | None:
     return uploads / source.relative_to(uploads).parts[0] if source.is_relative_to(uploads) else None
 
 
-def _found(layout: Layout) -> list[Found]:
-    return [
-        Found(name, image, mask, mask.relative_to(layout.root).as_posix() if mask else "")
-        for name, image, mask in layout.pairs()
-    ]
+def _format_notices(dataset: Dataset) -> tuple[str, ...]:
+    """What the source was taken for, unless it is our own or holds pictures only; and what that means."""
+    own = dataset.format in {"canonical", "plain images"}
+    return dataset.notices if own else (f"Read as {dataset.format}: {dataset.saw}.", *dataset.notices)
 
 
 def _turn(split: str | None) -> int:
     return ORDER.index(split) if split else len(ORDER)
 
 
-def _given_splits(one: Import, layout: Layout) -> tuple[dict[str, str], list[str]]:
+def _given_splits(one: Import, dataset: Dataset) -> tuple[dict[str, str], list[str]]:
     if not one.split_file:
-        return layout.splits, [layout.notice] if layout.notice else []
+        return dict(dataset.splits), [dataset.split_notice] if dataset.split_notice else []
     path = Path(one.split_file)
     unused = sorted(set(json.loads(path.read_text())) - set(Split.values))
     notices = [f"{path.name}: {', '.join(unused)} is not used; train, val and test are."] if unused else []
     return read_splits(path), notices
 
 
-def _split_notices(given: dict[str, str], found: Sequence[Found]) -> list[str]:
+def _split_notices(given: dict[str, str], found: Sequence[Annotated]) -> list[str]:
     names = {entry.name for entry in found}
     missing, unlisted = sorted(given.keys() - names), sorted(names - given.keys())
     notices = []
@@ -130,7 +129,7 @@ def _known(project: Project) -> dict[str, Known]:
     }
 
 
-def _bits(one: Import, found: Sequence[Found]) -> int:
+def _bits(one: Import, found: Sequence[Annotated]) -> int:
     """One number for a project: what its first 16-bit images had holds for all that come later."""
     deep = Image.objects.filter(project=one.project, source__has_key="bits").order_by("pk").first()
     return deep.source["bits"] if deep else depth_of([entry.image for entry in found])

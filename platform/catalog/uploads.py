@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.template.defaultfilters import filesizeformat
 
-from annotation.formats import BadSource
+from annotation.formats import READERS, BadSource
 from annotation.formats.layout import PICTURES
 from catalog import files
 from catalog.importing import start_import
@@ -46,14 +46,24 @@ class UploadForm(forms.Form):
         widget=SeveralFilesWidget(
             attrs={"class": BOX, "multiple": True, "accept": ",".join((".zip", *sorted(PICTURES)))}
         ),
-        help_text=f"One zip (with images/, masks/ and classes.json, or only pictures), or up to "
+        help_text=f"One zip (pictures, with or without masks), or up to "
         f"{settings.DATA_UPLOAD_MAX_NUMBER_FILES - 10} pictures.",
+    )
+    format = forms.ChoiceField(
+        choices=[("detect", "detect"), *((name, f"{name}: {one.looks}") for name, one in READERS.items())],
+        initial="detect",
+        required=False,
+        widget=forms.Select(attrs={"class": BOX}),
+        help_text="How masks come with the images. Name it where several would fit.",
     )
     split_file = forms.FileField(
         required=False,
         widget=forms.FileInput(attrs={"class": BOX, "accept": ".json"}),
         help_text='JSON: {"train": [...], "val": [...], "test": [...]}. Without it, scenes are divided 70 / 15 / 15.',
     )
+
+    def clean_format(self) -> str:
+        return self.cleaned_data["format"] or "detect"
 
     def clean_chosen(self) -> "list[UploadedFile[Any]]":
         chosen: list[UploadedFile[Any]] = self.cleaned_data["chosen"]
@@ -86,7 +96,9 @@ def import_upload(project: Project, form: UploadForm, *, by: User | None) -> Imp
         source = folder / "files"
         if _name(chosen[0]).lower().endswith(".zip"):
             source /= _name(chosen[0])
-        return start_import(project, source, split_file=folder / "split.json" if split else "", created_by=by)
+        split_file = folder / "split.json" if split else ""
+        form_of_source = form.cleaned_data["format"]
+        return start_import(project, source, read_as=form_of_source, split_file=split_file, created_by=by)
     except (BadSource, OSError):
         shutil.rmtree(folder, ignore_errors=True)
         raise

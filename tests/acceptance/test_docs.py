@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from annotation.formats import detect
 from config.environment import ROOT
+from ml import synthetic
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = ".burnish/venv/bin/python"
@@ -25,7 +27,7 @@ def of(start: str) -> list[str]:
 
 
 def test_every_command_is_of_a_kind_that_is_run_here():
-    kinds = ("make ", f"{PYTHON} manage.py ", f"{PYTHON} -m ml ")
+    kinds = ("make ", f"{PYTHON} manage.py ", f"{PYTHON} -m ml ", f"{PYTHON} -m annotation ")
 
     assert [command for command in commands() if not command.startswith(kinds)] == []
 
@@ -37,14 +39,13 @@ def test_a_make_target_exists(command):
 
 
 @pytest.mark.acceptance
-def test_the_management_commands_work_in_reading_order(stack, surfaces):
+def test_the_management_commands_work_in_reading_order(stack, surfaces, tmp_path):
     told = [command for command in of(f"{PYTHON} manage.py ") if not command.endswith(" down")]  # the stack is shared
     assert told
 
     for command in told:
-        arguments = [
-            str(surfaces / "images") if one == "path/to/folder-or.zip" else one for one in shlex.split(command)[2:]
-        ]
+        paths = {"path/to/folder-or.zip": surfaces / "images", "path/to/new-folder": tmp_path / "new-folder"}
+        arguments = [str(paths.get(one, one)) for one in shlex.split(command)[2:]]
         ran = stack.manage(*arguments, check=False)
         assert ran.returncode == 0, command + ran.stdout + ran.stderr
 
@@ -65,6 +66,19 @@ def test_the_researchers_commands_work_in_reading_order(tmp_path):
             [sys.executable, *arguments],
             cwd=tmp_path, check=True, capture_output=True, timeout=120, env={"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
+
+
+def test_the_commands_about_formats_work(tmp_path):
+    synthetic.generate(tmp_path / "surfaces", images=4, size=32, seed=0)
+    paths = {"path/to/folder-or.zip": tmp_path / "surfaces", "path/to/new-folder": tmp_path / "new-folder"}
+    told = of(f"{PYTHON} -m annotation ")
+    assert told
+
+    for command in told:
+        arguments = [str(paths.get(one, one)) for one in shlex.split(command)[1:]]
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=120)
+
+    assert len(detect(tmp_path / "new-folder").images) == 4
 
 
 def spec(verb, surfaces) -> dict:

@@ -72,6 +72,16 @@ def test_an_uploaded_zip_is_imported_and_gone_afterwards(
     assert not list((data_dir / "imports").iterdir())
 
 
+@pytest.mark.django_db
+def test_the_format_of_an_upload_can_be_named(admin_client, project, form, source):
+    admin_client.post(form, {"chosen": [_zipped(source)], "format": "coco"})
+
+    assert Import.objects.get().format == "coco"
+    page = admin_client.post(form, {"chosen": [_zipped(source)], "format": "tfrecord"}).content.decode()
+    assert "tfrecord is not one of the available choices" in page
+
+
+@pytest.mark.django_db
 def test_many_uploaded_pictures_with_a_split_file_are_imported(admin_client, project, form, picture):
     split = SimpleUploadedFile("mine.json", json.dumps({"test": ["1.png"], "train": ["0.png", "2.png"]}).encode())
 

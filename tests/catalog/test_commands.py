@@ -55,3 +55,15 @@ def test_what_cannot_be_is_refused_with_a_sentence(project, source, arguments, c
 def test_an_import_that_fails_ends_the_command_with_its_reason(tmp_path):
     with pytest.raises(CommandError, match="holds no pictures"):
         call_command("import_images", "strip", str(tmp_path))
+
+
+@pytest.mark.django_db
+def test_a_format_is_named_where_a_folder_looks_like_two(source, capsys):
+    (source / "labels").mkdir()
+    (source / "labels/0001.txt").touch()
+    with pytest.raises(CommandError, match="looks like several formats"):
+        call_command("import_images", "strip", str(source))
+
+    call_command("import_images", "strip", str(source), "--format", "canonical")
+
+    assert "24 imported" in capsys.readouterr().out

@@ -200,5 +200,5 @@ def test_a_missing_source_is_refused(tmp_path):
 def test_a_zip_within_a_zip_stays_packed(tmp_path, pack):
     files, _ = _open(pack({"inner.zip": b"PK", "a.png": b"a"}), tmp_path)
 
-    assert [name for name, _, _ in detect(tmp_path / "scratch").pairs()] == ["a.png"]
+    assert [one.name for one in detect(tmp_path / "scratch").images] == ["a.png"]
     assert set(files) == {"inner.zip", "a.png"}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from annotation.formats import BadSource, ClassInfo, detect
+from annotation.formats import READERS, BadSource, ClassInfo, detect, read_as, writer
 from annotation.masks import COLOURS
 
 
@@ -15,8 +15,8 @@ def _touch(root, *names):
         (root / name).touch()
 
 
-def _names(layout):
-    return [(name, mask and mask.relative_to(layout.root).as_posix()) for name, _, mask in layout.pairs()]
+def _names(dataset):
+    return [(one.name, one.mask_name or None) for one in dataset.images]
 
 
 def test_a_canonical_folder_pairs_images_with_masks_and_knows_classes_and_splits(tmp_path):
@@ -24,35 +24,35 @@ def test_a_canonical_folder_pairs_images_with_masks_and_knows_classes_and_splits
     (tmp_path / "classes.json").write_text('[{"name": "scratch", "colour": "#010203"}, "pit"]')
     (tmp_path / "splits.json").write_text('{"train": ["images/b.jpg"], "test": ["images/line 1/a.png"]}')
 
-    layout = detect(tmp_path)
+    dataset = detect(tmp_path)
 
-    assert layout.name == "canonical"
-    assert _names(layout) == [("images/b.jpg", None), ("images/line 1/a.png", "masks/line 1/a.png")]
-    assert layout.classes == (ClassInfo("scratch", "#010203"), ClassInfo("pit", COLOURS[1]))
-    assert layout.splits == {"images/b.jpg": "train", "images/line 1/a.png": "test"}
+    assert dataset.format == "canonical"
+    assert _names(dataset) == [("images/b.jpg", None), ("images/line 1/a.png", "masks/line 1/a.png")]
+    assert dataset.classes == (ClassInfo("scratch", "#010203"), ClassInfo("pit", COLOURS[1]))
+    assert dataset.splits == {"images/b.jpg": "train", "images/line 1/a.png": "test"}
 
 
 def test_images_and_masks_without_classes_leave_the_naming_to_the_caller(tmp_path):
     _touch(tmp_path, "images/a.png", "masks/a.PNG")
 
-    layout = detect(tmp_path)
+    dataset = detect(tmp_path)
 
-    assert _names(layout) == [("images/a.png", "masks/a.PNG")]
-    assert layout.classes == ()
+    assert _names(dataset) == [("images/a.png", "masks/a.PNG")]
+    assert dataset.classes == ()
 
 
 def test_neu_seg_as_published_is_recognised_without_its_leaking_split(tmp_path):
     _touch(tmp_path, "images/training/2.jpg", "annotations/training/2.png", "splits/train.txt")
     _touch(tmp_path, "images/test/1.jpg", "annotations/test/1.png")
 
-    layout = detect(tmp_path)
+    dataset = detect(tmp_path)
 
-    assert [one.name for one in layout.classes] == ["inclusion", "patches", "scratches"]
-    assert _names(layout) == [
+    assert [one.name for one in dataset.classes] == ["inclusion", "patches", "scratches"]
+    assert _names(dataset) == [
         ("images/test/1.jpg", "annotations/test/1.png"),
         ("images/training/2.jpg", "annotations/training/2.png"),
     ]
-    assert layout.splits == {}
+    assert dataset.splits == {}
 
 
 def test_a_known_folder_packed_into_one_folder_has_the_same_names(tmp_path):
@@ -64,10 +64,10 @@ def test_a_known_folder_packed_into_one_folder_has_the_same_names(tmp_path):
 def test_plain_images_keep_their_folders_in_their_names(tmp_path):
     _touch(tmp_path, "lot 7/b.TIFF", "lot 7/a.bmp", "lot 7/.hidden.png", "lot 7/a.txt")
 
-    layout = detect(tmp_path)
+    dataset = detect(tmp_path)
 
-    assert layout.name == "plain images"
-    assert _names(layout) == [("lot 7/a.bmp", None), ("lot 7/b.TIFF", None)]
+    assert dataset.format == "plain images"
+    assert _names(dataset) == [("lot 7/a.bmp", None), ("lot 7/b.TIFF", None)]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
@@ -80,10 +80,43 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
 def test_masks_that_fit_no_image_are_told(tmp_path):
     _touch(tmp_path, "images/a.png", "masks/a.png", "masks/b_mask.png")
 
-    strays = list(detect(tmp_path).strays())
+    strays = detect(tmp_path).strays
 
     assert [name for name, _ in strays] == ["masks/b_mask.png"]
     assert "no image in images/ has this name" in strays[0][1]
+
+
+def test_a_folder_that_looks_like_two_formats_is_refused_until_one_is_named(tmp_path):
+    _touch(tmp_path, "images/a.png", "masks/a.png", "labels/a.txt")
+
+    with pytest.raises(BadSource, match=r"several formats: canonical \(images/.*yolo \(labels/a.txt\). Say which"):
+        detect(tmp_path)
+
+    assert (read_as(tmp_path, "yolo").format, read_as(tmp_path, "canonical").format) == ("YOLO-seg", "canonical")
+
+
+def test_boxes_beside_masks_count_only_where_they_are_asked_for(tmp_path):
+    _touch(tmp_path, "JPEGImages/a.jpg", "SegmentationClass/a.png")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/a.xml").write_text("<annotation/>")
+
+    assert detect(tmp_path).format == "VOC"
+    assert read_as(tmp_path, "voc-boxes").format == "VOC boxes"
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_a_folder_of_another_format_than_named_is_refused_with_what_was_expected(tmp_path, name):
+    _touch(tmp_path, "lot 7/a.png", "lot 8/b.png")
+
+    with pytest.raises(BadSource, match=f"is not of the format {name}: expected "):
+        read_as(tmp_path, name)
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(BadSource, match=r"'tfrecord' is unknown; expected detect, canonical, .*coco"):
+        read_as(tmp_path, "tfrecord")
+    with pytest.raises(BadSource, match="'mtd' cannot be written; expected one of canonical, "):
+        writer("mtd")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +164,8 @@ def test_ten_thousand_files_are_paired_in_seconds_not_minutes(tmp_path):
             (tmp_path / folder / f"{i:05}.png").touch()
     started = time.monotonic()
 
-    pairs = list(detect(tmp_path).pairs())
+    images = detect(tmp_path).images
 
     assert time.monotonic() - started < 30
-    assert len(pairs) == 10_000
-    assert all(mask for _, _, mask in pairs)
+    assert len(images) == 10_000
+    assert all(one.mask for one in images)

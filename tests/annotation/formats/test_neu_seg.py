@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from annotation.formats import detect, open_source
-from annotation.masks import read_index_mask
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT.parent / "shared" / "data" / "neu_seg.zip"
@@ -14,12 +13,11 @@ DATA = ROOT.parent / "shared" / "data" / "neu_seg.zip"
 def test_the_published_data_set_is_read_whole(tmp_path):
     refused = []
 
-    layout = detect(open_source(DATA, tmp_path, refused))
-    pairs = list(layout.pairs())
+    dataset = detect(open_source(DATA, tmp_path, refused))
 
     assert refused == []
-    assert (layout.name, len(pairs)) == ("NEU-Seg", 3630 + 840)
-    assert pairs[0][0] == "images/test/000001.jpg"
-    assert list(layout.strays()) == []
-    for _, _, mask in pairs[::100]:
-        read_index_mask(mask, 3, (200, 200))
+    assert (dataset.format, len(dataset.images)) == ("NEU-Seg", 3630 + 840)
+    assert dataset.images[0].name == "images/test/000001.jpg"
+    assert dataset.strays == ()
+    for one in dataset.images[::100]:
+        one.mask(3, (200, 200))

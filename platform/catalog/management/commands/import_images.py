@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotation.formats import BadSource
+from annotation.formats import READERS, BadSource
 from annotation.masks import named
 from catalog.importing import create_import, run_import
 from catalog.models import Import, Project
@@ -11,14 +11,15 @@ from catalog.sources import make_classes
 
 class Command(BaseCommand):
     help = (
-        "Import a folder or zip of images, with or without index masks, into a project, which is made where it is "
+        "Import a folder or zip of images, with or without masks, into a project, which is made where it is "
         "missing. Run it again to go on after an interruption: what is in already is left alone."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project")
+        parser.add_argument("source", help="a folder or a zip: plain images, or any of the formats")
         parser.add_argument(
-            "source", help="images/ with masks/ and classes.json, NEU-Seg as published, or plain images"
+            "--format", default="detect", choices=("detect", *READERS), help="of the source; by default found out"
         )
         parser.add_argument("--classes", default="", help="names of the defect classes, in the order of their indices")
         parser.add_argument("--benchmark", action="store_true", help="the masks are given truth, not labels of people")
@@ -27,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             project = _project(options["project"], options["classes"], benchmark=options["benchmark"])
-            one = create_import(project, options["source"], split_file=options["split"])
+            one = create_import(project, options["source"], read_as=options["format"], split_file=options["split"])
         except BadSource as problem:
             raise CommandError(str(problem)) from problem
         self._run(one)
