@@ -171,8 +171,9 @@ def _labels(task: Json) -> Iterator[str]:
     annotation = _that_counts(task)
     for region in annotation["result"] if annotation else ():
         value = region.get("value") if isinstance(region, dict) else None
-        known = isinstance(value, dict) and region.get("type") in tuple(READERS)
-        labels = value.get(region["type"]) if known else None
+        if not isinstance(value, dict) or region.get("type") not in tuple(READERS):
+            continue
+        labels = value.get(region["type"])
         if isinstance(labels, list):
             yield from (label for label in labels if isinstance(label, str))
 
