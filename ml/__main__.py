@@ -1,7 +1,7 @@
-"""The command line: `python -m ml train|predict|evaluate DIR` and `python -m ml synthetic DIR`.
+"""The command line: `python -m ml train|predict|evaluate DIR`, and tools for folders of images and masks.
 
-Exit status 0 means that result.json was written; otherwise the last line on stderr says what to do. After 75 the same
-command may succeed later: a full disk, a process that was killed.
+Exit status 0 means that the work is done (result.json is written); otherwise the last line on stderr says what to do.
+After 75 the same command may succeed later: a full disk, a process that was killed.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ml import spec as specs
+from ml.protocols import PROTOCOLS
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "Unable to allocate", "bad_alloc")
 
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Before torch is loaded: threads that spin long while they wait are ten times slower as soon as anything else wants
     # the processor, threads that never spin are slower than one alone (docs/log.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    if options.verb != "synthetic" and options.watch_stdin:
+    if getattr(options, "watch_stdin", False):
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         options.run(options)
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, run in (("train", _train), ("predict", _predict), ("evaluate", _evaluate)):
         one = verbs.add_parser(verb, help=f"{verb} as DIR/spec.json says; leaves DIR/result.json")
-        one.add_argument("folder", type=Path, metavar="DIR")
+        one.add_argument("folder", type=Path, metavar="DIR", nargs="?" if verb == "evaluate" else None)
         one.add_argument("--watch-stdin", action="store_true", help="end the process group when stdin closes")
         one.set_defaults(run=run)
         if verb == "train":
@@ -51,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
                 "--save-every", type=float, default=specs.SAVE_SECONDS, metavar="SECONDS",
                 help="the work a kill may cost; 0 = write the state as often as the loss curve has points",
             )  # fmt: skip
+        if verb == "evaluate":
+            _score_options(one)
     one = verbs.add_parser("synthetic", help="write a generated data set of metal surfaces")
     one.add_argument("folder", type=Path, metavar="DIR")
     one.add_argument("--images", type=int, default=360)
@@ -58,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=_synthetic)
     return parser
+
+
+def _score_options(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("--truth", type=Path, help="instead of DIR: a folder of index masks (PNG)")
+    evaluate.add_argument("--pred", type=Path, help="a folder of predicted masks of the same names")
+    evaluate.add_argument("--classes", type=int, help="how many, background included")
+    evaluate.add_argument("--protocol", default="all", choices=("all", *PROTOCOLS), help="of a seed system")
+    evaluate.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it every image is a scene")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -117,11 +128,31 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    if options.truth or options.pred:
+        _score(options)
+    elif options.folder:
+        _evaluate_spec(options)
+    else:
+        raise specs.SpecError("evaluate: expected DIR, or --truth, --pred and --classes")
+
+
+def _evaluate_spec(options: argparse.Namespace) -> None:
     from ml.evaluate import evaluate
     from ml.progress import print_line
 
     result = evaluate(specs.read(specs.EvaluateSpec, options.folder), options.folder, say=print_line)
     specs.write(result, options.folder, "result.json")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from ml import scoring
+
+    if not (options.truth and options.pred and options.classes):
+        raise specs.SpecError("evaluate: expected --truth, --pred and --classes together")
+    names, tally = scoring.score(options.truth, options.pred, classes=options.classes)
+    scenes = scoring.scene_labels(names, scoring.read_scenes(options.scenes) if options.scenes else ())
+    classes = ["background", *(f"class {number}" for number in range(1, options.classes))]
+    print(scoring.report(tally, scenes, names=classes, protocol=options.protocol))
 
 
 def _synthetic(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ml import masks as mask_files
 from ml.spec import IGNORE, Sample, SpecError
 
 # All that Pillow and zipfile have been seen to raise for a file whose bytes have changed.
@@ -154,23 +155,15 @@ def _decode_mask(path: Path, shards: dict[Path, ZipFile]) -> NDArray[np.uint8]:
         if path.parent.suffix == ".zip":
             shard = shards.get(path.parent) or shards.setdefault(path.parent, ZipFile(path.parent))
             with shard.open(path.name) as member, Image.open(member) as image:
-                return _indices(image, path)
+                return mask_files.indices(image, path)
         with Image.open(path) as image:
-            return _indices(image, path)
+            return mask_files.indices(image, path)
     except (FileNotFoundError, KeyError):
         raise SpecError(f"mask {path}: no such file; check the paths in spec.json") from None
     except SpecError:
         raise
     except _DAMAGED as error:
         raise SpecError(f"mask {path}: cannot be read ({error}); replace the file") from error
-
-
-def _indices(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    if image.mode not in {"L", "P"}:
-        raise SpecError(
-            f"mask {path}: expected class indices (grey or palette PNG), got mode {image.mode}; export it again"
-        )
-    return np.array(image, dtype=np.uint8)
 
 
 def _random_crop(image: Tensor, mask: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

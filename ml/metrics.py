@@ -1,15 +1,23 @@
 """Confusion counts and what is read from them (numpy only).
 
-Every figure here comes from one confusion matrix; who sums it decides over what it averages. Summed over a whole split
-it gives the whole-set mIoU of the literature; per image it gives one value per image, which averages differently.
+Every figure here comes from confusion counts; who sums them decides over what it averages. Summed over a whole split
+they give the whole-set mIoU of the literature; per image they give one value per image, which averages differently.
+
+What has nothing to be measured on is nan and left out of means: a class that neither truth nor prediction shows, the
+recall of a class without a pixel of truth, the precision of one that is never predicted. A class that only the
+prediction shows is a false alarm: its IoU is 0 and counts. Pixels whose truth is 255 count nowhere.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.spec import IGNORE, Figures
+
+Counts = NDArray[np.int64]  # (K, K), or (..., K, K) of several images: rows = truth, columns = prediction
 
 
 def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
@@ -36,20 +44,121 @@ def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: 
     return counts[:cells].reshape(classes, classes).astype(np.int64)
 
 
-def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union per class (K,) over all pixels counted; nan for a class that nobody shows."""
-    hits = np.diag(counts)
-    union = counts.sum(axis=0) + counts.sum(axis=1) - hits
-    values = np.full(len(hits), np.nan)
-    np.divide(hits, union, out=values, where=union > 0)
+def share(part: Any, whole: Any) -> NDArray[np.float64]:
+    """One divided by the other, nan where there is no whole."""
+    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
+    values = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=values, where=whole > 0)
     return values
 
 
-def mean_iou(counts: NDArray[np.int64], *, background: bool) -> float:
-    """Mean over the classes present in truth or prediction, with or without background; nan when none is present."""
-    values = iou(counts)[0 if background else 1 :]
+def iou(counts: Counts) -> NDArray[np.float64]:
+    """Intersection over union per class (..., K) over all pixels counted; nan for a class that nobody shows."""
+    hits = _hits(counts)
+    return share(hits, counts.sum(axis=-2) + counts.sum(axis=-1) - hits)
+
+
+def dice(counts: Counts) -> NDArray[np.float64]:
+    """2 hits / (predicted + true) per class (..., K), which is also its pixel F1; nan for a class that nobody shows."""
+    return share(2 * _hits(counts), counts.sum(axis=-2) + counts.sum(axis=-1))
+
+
+def precision(counts: Counts) -> NDArray[np.float64]:
+    """Share of the pixels predicted as a class (..., K) that are of it; nan for a class that is never predicted."""
+    return share(_hits(counts), counts.sum(axis=-2))
+
+
+def recall(counts: Counts) -> NDArray[np.float64]:
+    """Share of the pixels of a class (..., K) that are found, its pixel accuracy; nan where the truth has none."""
+    return share(_hits(counts), counts.sum(axis=-1))
+
+
+def support(counts: Counts) -> NDArray[np.int64]:
+    """Pixels of each class in the truth (..., K)."""
+    pixels: NDArray[np.int64] = counts.sum(axis=-1)
+    return pixels
+
+
+def mean_present(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are not nan; nan when none is left."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else math.nan
+
+
+def mean_iou(counts: Counts, *, background: bool) -> float:
+    """Mean over the classes present in truth or prediction, with or without background; nan when none is present."""
+    return mean_present(iou(counts)[0 if background else 1 :])
+
+
+def mean_accuracy(counts: Counts) -> float:
+    """mPA: mean recall over the classes that the truth shows, background included."""
+    return mean_present(recall(counts))
+
+
+def mean_iou_over_images(counts: Counts, *, background: bool) -> float:
+    """Mean over images (N, K, K) of each image's mean IoU: small defects weigh as much as large ones.
+
+    Without background, an image on which truth and prediction are both empty has no value and is left out.
+    """
+    return mean_present(np.array([mean_iou(one, background=background) for one in counts]))
+
+
+def defective(counts: Counts) -> NDArray[np.bool_]:
+    """Whether each image (N, K, K) shows a defect, in the truth and in the prediction: (N, 2)."""
+    return np.stack([counts[:, 1:].any(axis=(1, 2)), counts[:, :, 1:].any(axis=(1, 2))], axis=1)
+
+
+def image_f1(counts: Counts) -> float:
+    """F1 of calling an image (N, K, K) defective as soon as one of its pixels is; nan where nobody sees any defect."""
+    truth, found = defective(counts).T
+    return float(share(2 * (truth & found).sum(), truth.sum() + found.sum()))
+
+
+def auroc(is_defective: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Chance that a defective image scores higher than a clean one, ties half; nan where one of the kinds is missing.
+
+    is_defective: (N,) bool.  scores: (N,), up = more surely defective.
+    """
+    clean = np.sort(scores[~is_defective])
+    lower, not_higher = (np.searchsorted(clean, scores[is_defective], side) for side in ("left", "right"))
+    return float(share((lower + not_higher).sum() / 2, is_defective.sum() * clean.size))
+
+
+def image_auroc(counts: Counts) -> float:
+    """`auroc` of masks alone: an image's score is the share of its pixels (N, K, K) predicted as a defect."""
+    pixels = counts.sum(axis=(1, 2))
+    seen = pixels > 0  # an image of nothing but 255 is neither clean nor defective
+    scores = share(counts[:, :, 1:].sum(axis=(1, 2)), pixels)
+    return auroc(defective(counts)[seen, 0], scores[seen])
+
+
+def interval(
+    per_image: NDArray[np.int64],
+    scenes: NDArray[np.int64],
+    statistic: Callable[[Any], float],
+    *,
+    rng: np.random.Generator,
+    draws: int = 1000,
+) -> tuple[float, float]:
+    """95 % bootstrap interval (2.5 and 97.5 percentile) of a statistic of summed counts.
+
+    Scenes are drawn, not images: copies of a surface tell the same thing twice. Draws on which the statistic is nan
+    are left out; with fewer than two scenes, or no other draw, both ends are nan.
+
+    per_image: (N, ...) counts that add up.  scenes: (N,) the scene of each image.  statistic: of their sum (...).
+    """
+    names, places = np.unique(scenes, return_inverse=True)
+    if len(names) < 2:
+        return math.nan, math.nan
+    per_scene = np.zeros((len(names), per_image[0].size))
+    np.add.at(per_scene, places, per_image.reshape(len(per_image), -1))
+    chosen = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    sums = (chosen @ per_scene).reshape(draws, *per_image.shape[1:])
+    values = np.array([statistic(one) for one in sums])
+    if np.isnan(values).all():
+        return math.nan, math.nan
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def figures(checkpoint: str, counts: NDArray[np.int64]) -> Figures:
@@ -64,3 +173,7 @@ def figures(checkpoint: str, counts: NDArray[np.int64]) -> Figures:
         miou=mean_iou(counts, background=True),
         miou_foreground=None if math.isnan(foreground) else foreground,
     )
+
+
+def _hits(counts: Counts) -> Counts:
+    return np.diagonal(counts, axis1=-2, axis2=-1)

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml import metrics
@@ -85,3 +85,118 @@ def test_figures_are_read_from_the_sum_and_absent_classes_are_none():
 def test_figures_of_nothing_are_refused():
     with pytest.raises(ValueError, match="every pixel of the truth is 255"):
         metrics.figures("a.pt", np.zeros((3, 3), dtype=np.int64))
+
+
+COUNTS = np.array([[50, 3, 0, 0], [4, 20, 1, 0], [0, 0, 0, 0], [7, 0, 0, 0]])  # class 2 is a false alarm, 3 is missed
+
+
+def test_the_figures_of_a_class_follow_their_definitions():
+    hits, true, predicted = 20, 4 + 20 + 1, 3 + 20
+
+    assert metrics.precision(COUNTS)[1] == pytest.approx(hits / predicted)
+    assert metrics.recall(COUNTS)[1] == pytest.approx(hits / true)
+    assert metrics.dice(COUNTS)[1] == pytest.approx(2 * hits / (true + predicted))
+    assert metrics.support(COUNTS).tolist() == [53, 25, 0, 7]
+    assert metrics.mean_accuracy(COUNTS) == pytest.approx((50 / 53 + hits / true + 0) / 3), "class 2 has no truth"
+
+
+def test_what_cannot_be_measured_is_nan_and_a_false_alarm_is_zero():
+    assert metrics.iou(COUNTS)[2] == 0
+    assert math.isnan(metrics.recall(COUNTS)[2])
+    assert math.isnan(metrics.precision(COUNTS)[3])
+    assert metrics.recall(COUNTS)[3] == 0
+
+
+@given(seed=st.integers(0, 10**6))
+def test_dice_is_the_harmonic_mean_of_precision_and_recall(seed):
+    counts = np.random.default_rng(seed).integers(1, 50, (5, 4, 4))
+
+    precision, recall = metrics.precision(counts), metrics.recall(counts)
+
+    np.testing.assert_allclose(metrics.dice(counts), 2 * precision * recall / (precision + recall))
+
+
+def _counts(truth, prediction):
+    return metrics.confusion(np.array([truth], np.uint8), np.array([prediction], np.uint8), 3)
+
+
+def test_the_mean_over_images_weighs_small_defects_like_large_ones_and_leaves_empty_images_out():
+    small, large = _counts([1, 0, 0, 0], [0, 1, 0, 0]), _counts([1, 1, 1, 1], [1, 1, 1, 1])
+    empty = _counts([0, 0, 0, 0], [0, 0, 0, 0])
+    images = np.stack([small, large, empty])
+
+    assert metrics.mean_iou_over_images(images, background=False) == pytest.approx(1 / 2)
+    assert metrics.mean_iou(images.sum(axis=0), background=False) == pytest.approx(4 / 6)
+    assert metrics.mean_iou_over_images(images, background=True) == pytest.approx(((2 / 4 + 0) / 2 + 1 + 1) / 3)
+
+
+def test_a_mask_of_one_pixel_is_found_whole_or_not_at_all():
+    assert metrics.iou(_counts([0, 1, 0], [0, 1, 0]))[1] == 1
+    assert metrics.iou(_counts([0, 1, 0], [1, 0, 0]))[1] == 0
+
+
+def test_image_f1_calls_an_image_defective_from_its_first_pixel_on():
+    hit, missed = _counts([0, 0, 1], [2, 0, 0]), _counts([0, 1, 1], [0, 0, 0])
+    alarm, clean = _counts([0, 0, 0], [0, 0, 1]), _counts([0, 0, 0], [0, 0, 0])
+
+    assert metrics.image_f1(np.stack([hit, missed, alarm, clean])) == pytest.approx(2 / (2 + 1 + 1))
+    assert math.isnan(metrics.image_f1(clean[None]))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6))
+def test_auroc_is_the_share_of_pairs_in_the_right_order_ties_half(seed):
+    rng = np.random.default_rng(seed)
+    defective = rng.random(30) < 0.5
+    scores = rng.integers(0, 8, 30) / 8
+    pairs = [(a > b) + (a == b) / 2 for a in scores[defective] for b in scores[~defective]]
+
+    found = metrics.auroc(defective, scores)
+
+    assert found == pytest.approx(np.mean(pairs)) if pairs else math.isnan(found)
+
+
+def test_auroc_of_masks_passes_over_an_image_of_nothing_but_ignore():
+    defective, clean = _counts([0, 1, 1], [0, 1, 0]), _counts([0, 0, 0], [0, 0, 0])
+    ignored = _counts([255, 255, 255], [1, 1, 1])
+
+    assert metrics.image_auroc(np.stack([defective, clean, ignored])) == 1
+    assert math.isnan(metrics.image_auroc(np.stack([defective, ignored])))
+
+
+def test_the_interval_covers_the_truth_about_nineteen_times_in_twenty():
+    rng = np.random.default_rng(0)
+
+    def covers():
+        rates = rng.beta(8, 2, 60)
+        hits = rng.binomial(100, rates)
+        counts = np.zeros((60, 2, 2), np.int64)
+        counts[:, 1, 1], counts[:, 1, 0] = hits, 100 - hits
+        low, high = metrics.interval(counts, np.arange(60), lambda one: metrics.recall(one)[1], rng=rng, draws=150)
+        return low <= 0.8 <= high
+
+    assert 0.88 <= np.mean([covers() for _ in range(80)]) <= 0.99
+
+
+def test_copies_of_an_image_in_one_scene_do_not_narrow_the_interval():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 50, (40, 2, 2))
+    copies, scenes = np.repeat(images, 4, axis=0), np.repeat(np.arange(40), 4)
+
+    def width(counts, scenes):
+        low, high = metrics.interval(
+            counts, scenes, lambda one: metrics.mean_iou(one, background=True), rng=np.random.default_rng(1)
+        )
+        return high - low
+
+    assert width(copies, scenes) == pytest.approx(width(images, np.arange(40)))
+    assert width(copies, np.arange(160)) < 0.7 * width(images, np.arange(40))
+
+
+def test_one_scene_has_no_interval():
+    low, high = metrics.interval(
+        np.ones((3, 2, 2), np.int64), np.zeros(3, np.int64), np.sum, rng=np.random.default_rng(0)
+    )
+
+    assert math.isnan(low)
+    assert math.isnan(high)
