@@ -170,9 +170,8 @@ def _labels(task: Json) -> Iterator[str]:
     """Names that the regions give; what is no name is told when the image's turn comes."""
     annotation = _that_counts(task)
     for region in annotation["result"] if annotation else ():
-        value = region.get("value") if isinstance(region, dict) else None
-        known = isinstance(value, dict) and region.get("type") in tuple(READERS)
-        labels = value.get(region["type"]) if known else None
+        kind, value = (region.get("type"), region.get("value")) if isinstance(region, dict) else (None, None)
+        labels = value.get(kind) if isinstance(value, dict) and kind in tuple(READERS) else None
         if isinstance(labels, list):
             yield from (label for label in labels if isinstance(label, str))
 
