@@ -19,6 +19,7 @@ from PIL import Image as Picture
 
 from annotation import task_json
 from annotation.client import LabelStudio, LabelStudioError
+from annotation.errors import TIMEOUT
 from annotation.masks import write_index_png
 from annotation.remote import ProjectCounts, RemoteAnnotation, RemoteTask, RemoteUser
 from catalog import files
@@ -183,7 +184,7 @@ def remote(monkeypatch) -> FakeLabelStudio:
 class Line:
     """A real HTTP proxy before the real Label Studio. `plan` says what befalls a request, given its method and path.
 
-    refuse: it never arrives. lose: it is obeyed, the answer is lost. late: it arrives after its sender has given up.
+    refuse: it never arrives. lose: it is obeyed, the answer is lost. late: it arrives once it is delivered.
     cut: half of the answer comes. hang: nothing comes for a while. "500", "page": something else answers.
     """
 
@@ -192,7 +193,8 @@ class Line:
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.plan: Callable[[str, str], str] = lambda *_: ""
-        self.late: list[threading.Thread] = []
+        self.late: list[tuple[str, str, bytes, dict[str, str]]] = []
+        self.patience = LabelStudio._request.__kwdefaults__  # of every request but an import
         handler = type("Handler", (_Forwarder,), {"line": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -200,11 +202,18 @@ class Line:
 
     def fails_at(self, number: int, fault: str) -> None:
         """The request with this number from now on, counted from 0, is befallen by `fault`."""
+        self.patience["timeout"] = httpx.Timeout(1, connect=5) if fault == "hang" else TIMEOUT
         requests = itertools.count()
         self.plan = lambda *_: fault if next(requests) == number else ""
 
     def is_fine(self) -> None:
+        self.patience["timeout"] = TIMEOUT
         self.plan = lambda *_: ""
+
+    def deliver(self) -> None:
+        """Let what is late arrive."""
+        while self.late:
+            self.pass_on(*self.late.pop())
 
     def pass_on(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         return httpx.request(method, self.upstream + path, content=body, headers=headers, timeout=60)
@@ -221,14 +230,13 @@ class _Forwarder(BaseHTTPRequestHandler):
             case "refuse":
                 return
             case "hang":
-                time.sleep(1.5)  # longer than the patience of these tests
+                time.sleep(1.5)  # longer than the patience with it
             case "500":
                 self._say(500, b"<h1>Server Error (500)</h1>", "text/html")
             case "page":
                 self._say(200, b"<h1>Back soon</h1>", "text/html")
             case "late":
-                self.line.late.append(threading.Timer(0.5, self.line.pass_on, request))
-                self.line.late[-1].start()
+                self.line.late.append(request)
             case "lose":
                 self.line.pass_on(*request)
             case "cut":
@@ -253,12 +261,12 @@ class _Forwarder(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def line(label_studio, settings, monkeypatch) -> Iterator[Line]:
-    """What Burnish takes for Label Studio; it gives up after a second."""
+def line(label_studio, settings) -> Iterator[Line]:
+    """What Burnish takes for Label Studio."""
     one = Line(label_studio.url)
     settings.LABEL_STUDIO_URL = one.url
-    monkeypatch.setitem(LabelStudio._request.__kwdefaults__, "timeout", httpx.Timeout(1, connect=5))
     yield one
+    one.is_fine()
     one.server.shutdown()
     one.server.server_close()
 
