@@ -12,6 +12,7 @@ from catalog import files
 from catalog.models import Image, Label, ReferenceMask
 
 OWNED = ("originals", "views", "references", "labels")  # folders in which every file belongs to a row
+BELONGS_TO_NONE = "belongs to no row"
 SETTLED = 600  # seconds; a younger file may wait for its row (files are written first)
 
 
@@ -39,16 +40,21 @@ def claims_of(rows: QuerySet[Model], path: str, sha256: str) -> Iterator[Claim]:
         yield Claim(f"{rows.model.__name__} {pk}", where, digest)
 
 
+def all_claims() -> Iterator[Claim]:
+    """What the rows of every layer say."""
+    for source in settings.INTEGRITY_CLAIMS:
+        yield from import_string(source)()
+
+
 def faults(*, contents: bool = True) -> Iterator[str]:
     """Everything that is wrong, in sentences. `contents`: read every file and compare, not only look for it."""
     claimed: dict[str, str] = {}
-    for source in settings.INTEGRITY_CLAIMS:
-        for claim in import_string(source)():
-            if claim.path not in claimed:
-                yield from _missing_or_changed(claim, contents=contents)
-            elif claimed[claim.path] != claim.sha256:
-                yield f"{claim.row}: {claim.path} has another sha256 in another row. One of the two rows is wrong."
-            claimed.setdefault(claim.path, claim.sha256)
+    for claim in all_claims():
+        if claim.path not in claimed:
+            yield from _missing_or_changed(claim, contents=contents)
+        elif claimed[claim.path] != claim.sha256:
+            yield f"{claim.row}: {claim.path} has another sha256 in another row. One of the two rows is wrong."
+        claimed.setdefault(claim.path, claim.sha256)
     yield from _orphans(claimed)
     yield from _cut_scenes()
 
@@ -67,7 +73,7 @@ def _orphans(claimed: Container[str]) -> Iterator[str]:
         for path in sorted((root / kind).rglob("*")):
             name = path.relative_to(root).as_posix()
             if name not in claimed and path.is_file() and path.stat().st_mtime < before:
-                yield f"{name} belongs to no row: left by an import that was killed. It can be removed."
+                yield f"{name} {BELONGS_TO_NONE}: left by an import that was killed. It can be removed."
 
 
 def _cut_scenes() -> Iterator[str]:
