@@ -37,14 +37,13 @@ def test_a_make_target_exists(command):
 
 
 @pytest.mark.acceptance
-def test_the_management_commands_work_in_reading_order(stack, surfaces):
+def test_the_management_commands_work_in_reading_order(stack, surfaces, tmp_path):
     told = [command for command in of(f"{PYTHON} manage.py ") if not command.endswith(" down")]  # the stack is shared
     assert told
 
+    places = {"path/to/folder-or.zip": str(surfaces / "images"), "path/to/backup.tar": str(tmp_path / "backup.tar")}
     for command in told:
-        arguments = [
-            str(surfaces / "images") if one == "path/to/folder-or.zip" else one for one in shlex.split(command)[2:]
-        ]
+        arguments = [places.get(one, one) for one in shlex.split(command)[2:]]
         ran = stack.manage(*arguments, check=False)
         assert ran.returncode == 0, command + ran.stdout + ran.stderr
 
