@@ -25,6 +25,7 @@ from config.environment import KNOWN, ROOT, read_env_file
 # In the system's own folder: the user that runs PostgreSQL could not enter a clone in somebody's closed home.
 STATE = Path(tempfile.mkdtemp(prefix="burnish-test-"))
 STATE.chmod(0o755)
+PORTS = ("BURNISH_PORT", "BURNISH_LABEL_STUDIO_PORT", "BURNISH_LABEL_STUDIO_INTERNAL_PORT")
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 
 
@@ -40,8 +41,7 @@ def free_ports(count: int) -> list[int]:
 def choose_environment() -> None:
     """A developer's own variables and .env must not reach the tests; an empty value counts as not given."""
     os.environ |= dict.fromkeys(KNOWN, "")
-    names = ["BURNISH_PORT", "BURNISH_LABEL_STUDIO_PORT", "BURNISH_LABEL_STUDIO_INTERNAL_PORT"]
-    os.environ |= dict(zip(names, map(str, free_ports(3)), strict=True))
+    os.environ |= dict(zip(PORTS, map(str, free_ports(3)), strict=True))
     os.environ["BURNISH_STATE"] = str(STATE)
     os.environ["BURNISH_LABEL_STUDIO_VENV"] = str(ROOT / ".burnish" / "label-studio-venv")
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
@@ -148,3 +148,16 @@ def ring_at(broker: str) -> None:
     """Send what follows to this broker. Celery keeps its connections, and with them the broker of an earlier test."""
     current_app.conf.broker_url = broker
     current_app.amqp._producer_pool = None
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[dict[str, str]]:
+    """The environment of a second installation on this machine, with ports and secrets of its own; stopped afterwards."""
+    state = Path(tempfile.mkdtemp(prefix="burnish-test-"))
+    state.chmod(0o755)
+    inherited = {name: value for name, value in os.environ.items() if name not in credentials.GENERATED}
+    ports = dict(zip(PORTS, map(str, free_ports(3)), strict=True))
+    environment = {**inherited, **ports, "DATABASE_URL": "", "BURNISH_STATE": str(state)}
+    yield environment
+    subprocess.run([sys.executable, "manage.py", "down"], cwd=ROOT, env=environment, check=False, capture_output=True)
+    shutil.rmtree(state, ignore_errors=True)

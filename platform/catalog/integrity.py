@@ -15,6 +15,7 @@ from catalog.models import Image, Label, ReferenceMask
 
 OWNED = ("originals", "views", "references", "labels", "stages")  # folders in which every file belongs to a row
 Said = TypeVar("Said", "Claim", "Workplace")
+BELONGS_TO_NONE = "belongs to no row"
 SETTLED = 600  # seconds; a younger file may wait for its row (files are written first)
 
 
@@ -64,7 +65,7 @@ def faults(*, contents: bool = True) -> Iterator[str]:
             yield f"{claim.row}: {claim.path} has another sha256 in another row. One of the two rows is wrong."
         claimed.setdefault(claim.path, claim.sha256)
     for name in left_overs():
-        yield f"{name} belongs to no row: left by work that was killed. check_integrity --mend removes it."
+        yield f"{name} {BELONGS_TO_NONE}: left by work that was killed. check_integrity --mend removes it."
     yield from _cut_scenes()
 
 

@@ -34,6 +34,12 @@ def package() -> Path:
     return next(iter(venv().glob("lib/python3.*/site-packages/label_studio")))
 
 
+def version() -> str:
+    """Of the one that is installed; empty where it runs elsewhere."""
+    packed = next(venv().glob("lib/python3.*/site-packages/label_studio-*.dist-info"), None)
+    return packed.name.removeprefix("label_studio-").removesuffix(".dist-info") if packed else ""
+
+
 def database() -> dict[str, str]:
     """Its database in its own (misspelt) variables."""
     parts = urlsplit(settings.LABEL_STUDIO_DATABASE_URL)

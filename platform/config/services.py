@@ -39,6 +39,7 @@ def start(report: Report) -> bool:
         NotReady, NotStarted, NoPostgres, LabelStudioFailed, Busy: with a sentence a person can act on.
     """
     with lock(), interrupted_when_terminated():
+        refuse_what_is_half_restored()
         if supervision.daemon_pid():
             look_at_what_runs(report)
         if all_running():
@@ -52,6 +53,19 @@ def start(report: Report) -> bool:
                 supervision.shut_down(last=programs.STORES)
             raise
     return True
+
+
+def half_restored() -> Path:
+    """There while a restore is at work, or after one that was killed."""
+    return Path(settings.STATE_DIR) / "restore.unfinished"
+
+
+def refuse_what_is_half_restored() -> None:
+    if half_restored().exists():
+        raise NotReady(
+            f"A restore into {settings.STATE_DIR} was killed. Run it again (manage.py restore FILE), or remove the "
+            "folder."
+        )
 
 
 def start_stores(report: Report) -> None:
@@ -189,9 +203,14 @@ def stop() -> tuple[bool, list[str]]:
     """Stop everything and wait until nothing is left: whether it ran, and what had to be killed."""
     with lock():
         ran = bool(supervision.daemon_pid())
-        killed = supervision.shut_down(last=programs.STORES)
-        shutil.rmtree(settings.SOCKET_DIR, ignore_errors=True)
-        return ran, killed
+        return ran, shut_down()
+
+
+def shut_down() -> list[str]:
+    """Stop everything, for whoever holds the lock: what had to be killed."""
+    killed = supervision.shut_down(last=programs.STORES)
+    shutil.rmtree(settings.SOCKET_DIR, ignore_errors=True)
+    return killed
 
 
 # --- one at a time ----------------------------------------------------------------------------------------------------

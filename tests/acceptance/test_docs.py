@@ -43,9 +43,13 @@ def test_the_management_commands_work_in_reading_order(stack, surfaces, tmp_path
     told = [command for command in of(f"{PYTHON} manage.py ") if not command.endswith(" down")]  # the stack is shared
     assert told
 
+    places = {
+        "path/to/folder-or.zip": surfaces / "images",
+        "path/to/new-folder": tmp_path / "new-folder",
+        "path/to/backup.tar": tmp_path / "backup.tar",
+    }
     for command in told:
-        paths = {"path/to/folder-or.zip": surfaces / "images", "path/to/new-folder": tmp_path / "new-folder"}
-        arguments = [str(paths.get(one, one)) for one in shlex.split(command)[2:]]
+        arguments = [str(places.get(one, one)) for one in shlex.split(command)[2:]]
         ran = stack.manage(*arguments, check=False)
         assert ran.returncode == 0, command + ran.stdout + ran.stderr
 

@@ -1,13 +1,10 @@
 """`manage.py up`, `status` and `down` as a user runs them."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,21 +15,6 @@ from config import processes, supervision
 from config.environment import ROOT
 
 pytestmark = pytest.mark.acceptance
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[dict[str, str]]:
-    """The environment of a second installation on this machine, with ports of its own."""
-    state = Path(tempfile.mkdtemp(prefix="burnish-test-"))
-    state.chmod(0o755)
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        ports = []
-        for each in (one, two, three):
-            each.bind(("127.0.0.1", 0))
-            ports.append(str(each.getsockname()[1]))
-    names = ["BURNISH_PORT", "BURNISH_LABEL_STUDIO_PORT", "BURNISH_LABEL_STUDIO_INTERNAL_PORT"]
-    yield {**os.environ, "DATABASE_URL": "", "BURNISH_STATE": str(state), **dict(zip(names, ports, strict=True))}
-    shutil.rmtree(state, ignore_errors=True)
 
 
 def manage(environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
