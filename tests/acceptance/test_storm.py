@@ -29,6 +29,7 @@ SEED = int(os.environ.get("BURNISH_STORM_SEED", time.time_ns() % 10**6))
 CAMPAIGNS = 2
 PAUSE = (1.0, 4.0)  # seconds between two kills
 STOPPED = (2.0, 8.0)  # seconds a process stands still
+STANDS = ", stopped"
 # Trainings long enough to be hit.
 TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 120, "batch": 4,
             "learning_rate": 0.003, "optimiser": "adamw"}  # fmt: skip
@@ -91,6 +92,7 @@ class Storm:
     recovered: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     stopped: list[tuple[float, int]] = field(default_factory=list)
     next_strike: float = 0.0
+    owed: list[str] = field(default_factory=lambda: [*TARGETS, *DEEDS])  # hit once before anything is hit by chance
 
     def strike_when_due(self) -> None:
         """Hit something, then leave it alone for a while."""
@@ -101,19 +103,19 @@ class Storm:
     def strike(self) -> None:
         """Hit one thing, if it is there to be hit."""
         names = [*TARGETS, *DEEDS]
-        name = self.rng.choices(names, [WEIGHTS.get(name, 1) for name in names])[0]
+        name = self.rng.choice(self.owed or self.rng.choices(names, [WEIGHTS.get(name, 1) for name in names]))
         if name in DEEDS:
             DEEDS[name]()
             self.note(name)
-            return
-        pids = TARGETS[name]()
-        if not pids:
-            return
-        pid = self.rng.choice(pids)
+        elif pids := TARGETS[name]():
+            self.hit(name, self.rng.choice(pids))
+
+    def hit(self, name: str, pid: int) -> None:
+        """Kill a process, or stop it for a while."""
         if self.rng.random() < 0.25:
             os.kill(pid, signal.SIGSTOP)
             self.stopped.append((time.monotonic() + self.rng.uniform(*STOPPED), pid))
-            self.note(f"{name}, stopped")
+            self.note(name + STANDS)
         else:
             os.kill(pid, signal.SIGKILL)
             self.note(name)
@@ -121,6 +123,7 @@ class Storm:
     def note(self, name: str) -> None:
         """Count it, and begin to wait for its recovery."""
         self.done[name] += 1
+        self.owed = [one for one in self.owed if one != name.removesuffix(STANDS)]
         self.waiting.setdefault(name, time.monotonic())
 
     def look_after(self) -> None:
@@ -151,7 +154,7 @@ PROGRAMS = {"default worker": "worker-default", "Label Studio": "label-studio", 
 
 def answers(name: str) -> bool:
     """Whether what was hit works again."""
-    name = name.removesuffix(", stopped")
+    name = name.removesuffix(STANDS)
     wanted = PROGRAMS.get(name, name)
     try:
         return supervision.states()[wanted].running and ready(wanted)
