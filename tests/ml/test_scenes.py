@@ -1,4 +1,5 @@
 import io
+import json
 import time
 from collections import Counter
 from itertools import combinations
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ml import scenes, synthetic
+from ml.__main__ import main
 
 
 def _surface(number, size=96):
@@ -159,3 +161,14 @@ def test_the_nearest_image_is_told_with_the_pose_that_makes_it_fit(turned):
 
     assert which == 1
     np.testing.assert_array_equal(scenes.turned(copy, pose), surface)
+
+
+def test_scenes_are_written_as_lists_of_paths(tmp_path, capsys):
+    (tmp_path / "lot").mkdir()
+    for name, picture in (("a", _surface(0)), ("lot/b", _poses(_surface(0))[3]), ("c", _surface(1))):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+
+    assert main(["scenes", str(tmp_path), "--out", str(tmp_path / "scenes.json")]) == 0
+
+    assert json.loads((tmp_path / "scenes.json").read_text()) == [["a.png", "lot/b.png"], ["c.png"]]
+    assert "3 images, 2 scenes" in capsys.readouterr().out
