@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path, metavar="FOLDER")
     _split_options(one)
     one.set_defaults(run=_split)
+    one = verbs.add_parser("statistics", help="what a canonical folder holds, and what to mind")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
+    one.set_defaults(run=_statistics)
     return parser
 
 
@@ -198,6 +201,14 @@ def _split(options: argparse.Namespace) -> None:
             print(f"{out}: {dividing.sizes_in_words(one, known)}")
     else:
         raise specs.SpecError("split: expected --out FILE to write, or --check SPLITS to judge")
+
+
+def _statistics(options: argparse.Namespace) -> None:
+    from ml.folder import look_into, read_splits
+    from ml.statistics import report
+
+    folder, given = look_into(options.folder), options.folder / "splits.json"
+    print(report(folder, read_splits(given, folder.names) if given.is_file() else {}))
 
 
 def _end_with_stdin() -> None:
