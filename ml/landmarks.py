@@ -29,8 +29,8 @@ MET, SHARED = 2, 6  # landmarks that agree before two images are compared by all
 SAME, NEARBY = 0.6, 6  # correlation of the pixels within so many of each from which on a place is the same
 WHOLE = 0.95  # share of the smaller image that has to be the same where nobody asks for pieces
 SLACK = 4  # pixels by which shared landmarks may lie apart, for exposures are not cut out to the pixel
-TABLES, BITS = 12, 20  # how often landmarks are sorted, by so many random projections
-CROWD = 16  # landmarks that one place of a table compares: more are a pattern, not a place
+TABLES, BITS = 8, 22  # how often landmarks are sorted, by so many random projections
+CROWD = 8  # landmarks that one place of a table compares: more are a pattern, not a place
 BATCH = 4096  # pairs of images compared at a time: bounds the memory
 
 LANDMARK = np.dtype([("place", "<i2", 2), ("pose", "u1"), ("look", "i1", WAVES * WAVES)])  # 105 bytes
