@@ -6,11 +6,13 @@ After 75 the same command may succeed later: a full disk, a process that was kil
 
 import argparse
 import errno
+import json
 import os
 import signal
 import sys
 import threading
 import traceback
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,31 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--size", type=int, default=128, help="pixels")
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=_synthetic)
+    one = verbs.add_parser("scenes", help="find the images that show the same piece of surface")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
+    one.add_argument("--out", type=Path, required=True, help="JSON: a list of paths, relative to FOLDER, per scene")
+    one.add_argument("--overlap", type=float, default=0.95, help="of the smaller image; 0.3 also finds pieces of it")
+    one.set_defaults(run=_scenes)
+    one = verbs.add_parser("split", help="divide a canonical folder by scene, or say what its splits leak")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
+    _split_options(one)
+    one.set_defaults(run=_split)
+    one = verbs.add_parser("statistics", help="what a canonical folder holds, and what to mind")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
+    one.set_defaults(run=_statistics)
     return parser
+
+
+def _split_options(split: argparse.ArgumentParser) -> None:
+    split.add_argument("--out", type=Path, help="splits.json to write; with --folds one per fold, numbered")
+    split.add_argument("--check", type=Path, metavar="SPLITS", help="only say what these splits leak")
+    split.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
+    split.add_argument(
+        "--shares", type=float, nargs=3, default=(0.7, 0.15, 0.15), help="train, val, test, of the images"
+    )
+    split.add_argument("--ratios", type=Fraction, nargs="*", default=(), help="of labelled scenes in train: 1/16 1/8")
+    split.add_argument("--folds", type=int, default=0, help="instead of shares: k folds, each test once")
+    split.add_argument("--seed", type=int, default=0)
 
 
 def _score_options(evaluate: argparse.ArgumentParser) -> None:
@@ -159,6 +185,44 @@ def _synthetic(options: argparse.Namespace) -> None:
     from ml.synthetic import generate
 
     generate(options.folder, images=options.images, size=options.size, seed=options.seed)
+
+
+def _scenes(options: argparse.Namespace) -> None:
+    from ml.dividing import find_scenes
+    from ml.folder import look_into
+
+    found = find_scenes(look_into(options.folder), options.overlap)
+    options.out.write_text(json.dumps(found, indent=1))
+    print(f"{sum(map(len, found))} images, {len(found)} scenes: {options.out}")
+
+
+def _split(options: argparse.Namespace) -> None:
+    from ml import dividing
+    from ml.folder import look_into, read_splits
+    from ml.scoring import read_scenes
+
+    folder = look_into(options.folder)
+    known = read_scenes(options.scenes) if options.scenes else dividing.find_scenes(folder)
+    if options.check:
+        print(dividing.leaks_in_words(folder, known, read_splits(options.check, folder.names)))
+    elif options.out:
+        made = dividing.divided(
+            folder, known, shares=options.shares, ratios=options.ratios, folds=options.folds, seed=options.seed
+        )
+        for number, one in enumerate(made):
+            out = options.out.with_stem(f"{options.out.stem}-fold{number}") if options.folds else options.out
+            out.write_text(json.dumps(one, indent=1))
+            print(f"{out}: {dividing.sizes_in_words(one, known)}")
+    else:
+        raise specs.SpecError("split: expected --out FILE to write, or --check SPLITS to judge")
+
+
+def _statistics(options: argparse.Namespace) -> None:
+    from ml.folder import look_into, read_splits
+    from ml.statistics import report
+
+    folder, given = look_into(options.folder), options.folder / "splits.json"
+    print(report(folder, read_splits(given, folder.names) if given.is_file() else {}))
 
 
 def _end_with_stdin() -> None:

@@ -1,6 +1,9 @@
 """A toy data set: bright squares (class 1) and dark discs (class 2) on noise; a tiny network learns it in seconds."""
 
+import json
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,52 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml import checkpoint
+from ml import checkpoint, scenes
 from ml.spec import NetworkSpec, Sample, TrainSpec
 
 TOY_CLASSES = ("square", "disc")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class NeuSeg:
+    """NEU-Seg, read once. groups and scenes are lists of places of the images that belong together."""
+
+    names: list[str]
+    descriptors: list[bytes]
+    masks: dict[int, NDArray[np.uint8]]
+    groups: list[list[int]]
+    scenes: list[list[int]]
+    labels: list[int]  # as ml.scenes.group finds them
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data sets; where it is absent the test is skipped, and says so."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the data sets of ../shared")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def neu_seg(shared: Path) -> NeuSeg:
+    """The real NEU-Seg."""
+    with zipfile.ZipFile(shared / "neu_seg_splits.zip") as archive:
+        grouped, together = (json.loads(archive.read(f"neu_{kind}.json")) for kind in ("groups", "scenes"))
+    names = [name for group in grouped for name in group]
+    place = {name: number for number, name in enumerate(names)}
+    drawn = [name.replace("images", "annotations").replace("jpg", "png") for name in names]
+    with zipfile.ZipFile(shared / "neu_seg.zip") as archive:
+        descriptors = [scenes.descriptor(pixels(archive, f"neu_seg/{name}")) for name in names]
+        masks = {number: pixels(archive, f"neu_seg/{name}") for number, name in enumerate(drawn)}
+    groups, of_scene = ([[place[name] for name in one] for one in kind] for kind in (grouped, together))
+    return NeuSeg(names, descriptors, masks, groups, of_scene, scenes.group(descriptors))
+
+
+def pixels(archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
+    """Grey values of a member."""
+    with archive.open(name) as file, Image.open(file) as image:
+        return np.array(image.convert("L"))
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_closing_stdin_ends_a_training_with_all_its_processes(tiny_training, tmp
 
 def test_what_the_platform_imports_does_not_import_torch():
     code = (
-        "import sys, ml.__main__, ml.acquisition, ml.metrics, ml.scoring, ml.recipes, ml.scenes, ml.spec, ml.synthetic;"
+        "import sys, ml.__main__, ml.acquisition, ml.metrics, ml.scoring, ml.dividing, ml.landmarks, ml.statistics, ml.recipes, ml.scenes, ml.spec, ml.synthetic;"
         "sys.exit('torch' in sys.modules)"
     )
 
