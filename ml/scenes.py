@@ -28,6 +28,7 @@ SAME = 0.98  # correlation of two descriptors from which on they show the same p
 BYTES = 2 * KEPT * KEPT  # of a descriptor
 REACH = 2 * (1 - SAME) + 1e-5  # squared distance of two descriptors that are alike, and rounding
 ROWS, BLOCK = 256, 4096  # images compared with how many at a time: bounds the memory
+PAIRS = 1024  # compared in all poses at a time: ten kilobytes each
 
 _POSITIONS = np.arange(SIDE, dtype=np.float32) + 0.5
 _FREQUENCIES = np.arange(KEPT, dtype=np.float32)
@@ -60,7 +61,7 @@ def stack(descriptors: Sequence[bytes]) -> Floats:
 def alike(new: Floats, known: Floats) -> Iterator[NDArray[np.intp]]:
     """For each of `new` in turn, the rows of `known` that show the same piece of surface. Both (N, 16, 16)."""
     matches: list[list[int]] = [[] for _ in range(len(new))]
-    for rows, columns in _near(new, known):
+    for rows, columns in _few(_near(new, known)):
         same = _same(new[rows], known[columns])
         for row, column in zip(rows[same].tolist(), columns[same].tolist(), strict=True):
             matches[row].append(column)
@@ -130,6 +131,15 @@ def _near(new: Floats, known: Floats) -> Iterator[tuple[NDArray[np.intp], NDArra
             squared = (ours[rows] ** 2).sum(axis=1)[:, None] + lengths[some] - 2 * ours[rows] @ theirs[some].T
             i, j = np.nonzero(squared <= REACH)
             yield rows[i], some[j]
+
+
+def _few(
+    pairs: Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The same pairs, at most PAIRS at a time: a set of many copies has many of them."""
+    for rows, columns in pairs:
+        for at in range(0, len(rows), PAIRS):
+            yield rows[at : at + PAIRS], columns[at : at + PAIRS]
 
 
 def _poseless(images: Floats) -> Floats:
