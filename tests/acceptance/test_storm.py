@@ -33,7 +33,7 @@ STANDS = ", stopped"
 # Trainings long enough to be hit.
 TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 120, "batch": 4,
             "learning_rate": 0.003, "optimiser": "adamw"}  # fmt: skip
-CAMPAIGN = {"scripted": True, "label_trigger": 4, "overrides": TRAINING}
+CAMPAIGN = {"scripted": True, "label_trigger": 4, "max_rounds": 1, "overrides": TRAINING}
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200 + 20 * KILLS)]
 
