@@ -43,6 +43,7 @@ def start(report: Report) -> bool:
         if supervision.daemon_pid():
             look_at_what_runs(report)
         if all_running():
+            wait_for([*programs.stores(), *programs.servers()])  # what was killed a moment ago runs and may not answer
             return False
         fresh = not supervision.daemon_pid()
         try:
