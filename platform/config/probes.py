@@ -6,13 +6,16 @@ from pathlib import Path
 
 import redis
 from celery import current_app
+from kombu.exceptions import OperationalError
+
+SECONDS = 5  # what stands still answers as little as what has ended
 
 
 def page(host: str, port: int, path: str) -> bool:
     """Whether a page comes back with status 200."""
     address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  compared, not bound
     try:
-        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=SECONDS) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -20,10 +23,13 @@ def page(host: str, port: int, path: str) -> bool:
 
 def valkey(socket: Path) -> bool:
     try:
-        return bool(redis.Redis(unix_socket_path=str(socket)).ping())
+        return bool(redis.Redis(unix_socket_path=str(socket), socket_timeout=SECONDS).ping())
     except redis.RedisError:
         return False  # not there yet, or still reading its file
 
 
 def worker(name: str) -> bool:
-    return bool(current_app.control.ping([name], timeout=1))
+    try:
+        return bool(current_app.control.ping([name], timeout=1))
+    except (redis.RedisError, OperationalError):
+        return False  # the broker does not answer: nor does the worker

@@ -83,6 +83,7 @@ def worker(queue: str, *, children: int) -> Program:
     command = [
         *(sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", name),
         *("--pool", "prefork", "--concurrency", str(children), "--loglevel", "INFO"),
+        *("--without-mingle", "--without-gossip"),  # nothing here needs to know its neighbours
     ]
     # QUIT: a training goes on from its last epoch on the next start; waiting for it could take hours.
     # KILL: without its broker, which goes at the same time, it would wait for ever.

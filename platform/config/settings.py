@@ -141,6 +141,9 @@ BROKER_URL = ENV.text("BURNISH_BROKER_URL", f"redis+socket://{SOCKET_DIR}/valkey
 EMBEDDED_BROKER = BROKER_URL.endswith(f"{SOCKET_DIR}/valkey.sock")
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Seconds. Without them whoever asks a broker that stands still waits as long as it stands: a page, beat, a probe.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1}  # a ring that is lost costs a minute
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
