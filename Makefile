@@ -58,7 +58,7 @@ meanwhile:
 
 storm: nginx
 	@$(MAKE) -j2 $(THEIRS) $(TOOLS)
-	@BURNISH_STORM=$(or $(KILLS),300) $(RUN) -m pytest -s tests/acceptance/test_storm.py
+	@STORM_KILLS=$(or $(KILLS),300) $(RUN) -m pytest -s tests/acceptance/test_storm.py
 
 tools: $(TOOLS)
 	@$(VENV)/bin/ruff format --check --quiet .

@@ -1,6 +1,6 @@
 """Kill anything, lose nothing: campaigns run while their services are killed, stopped and flushed at random.
 
-`make storm` runs it for longer: BURNISH_STORM kills, seed BURNISH_STORM_SEED.
+`make storm` runs it for longer: STORM_KILLS kills, seed STORM_SEED.
 """
 
 import os
@@ -25,8 +25,8 @@ from labelling.models import RemoteAnnotation
 from rounds import campaigns, doorbell, report, transitions
 from rounds.models import Campaign, ModelVersion, Prediction, Snapshot, Stage, StageEvent, Status
 
-KILLS = int(os.environ.get("BURNISH_STORM", "20"))
-SEED = int(os.environ.get("BURNISH_STORM_SEED", time.time_ns() % 10**6))
+KILLS = int(os.environ.get("STORM_KILLS", "20"))
+SEED = int(os.environ.get("STORM_SEED", time.time_ns() % 10**6))
 CAMPAIGNS = 2
 PAUSE = (1.0, 4.0)  # seconds between two kills
 STOPPED = (2.0, 8.0)  # seconds a process stands still
@@ -215,7 +215,7 @@ def orphans() -> list[str]:
 @pytest.fixture
 def storm(stack, on_the_stack) -> Iterator[Storm]:
     """A storm that leaves nothing standing still."""
-    print(f"\nstorm: {KILLS} kills, seed {SEED} (BURNISH_STORM_SEED={SEED})")
+    print(f"\nstorm: {KILLS} kills, seed {SEED} (STORM_SEED={SEED})")
     one = Storm(random.Random(SEED))
     yield one
     for timer in one.stopped:
