@@ -135,6 +135,8 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 2000  # the import form takes a selection of file
 MAX_UPLOAD_BYTES = 4 * 1024**3
 # What `check_integrity` holds against the files: each layer speaks for its own rows.
 INTEGRITY_CLAIMS = ["catalog.integrity.claims", "rounds.integrity.claims"]
+# What `doctor` looks at, in this order: likewise.
+DOCTOR_CHECKS = [f"{layer}.health.CHECKS" for layer in ("config", "catalog", "rounds", "labelling")]
 
 # --- Celery: the queue is a doorbell, the database is the truth -------------------------------------------------------
 BROKER_URL = ENV.text("BURNISH_BROKER_URL", f"redis+socket://{SOCKET_DIR}/valkey.sock")
