@@ -37,7 +37,7 @@ def test_a_file_of_no_row_breaks_nothing(imported):
     [found] = health.files()
 
     assert found.mark is Mark.DOUBTFUL
-    assert "It can be removed." in found.says
+    assert "check_integrity --mend removes it" in found.says
 
 
 def test_an_import_that_nobody_goes_on_with_is_told(project, source):

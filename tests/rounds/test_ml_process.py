@@ -130,8 +130,11 @@ def test_a_cancelled_child_is_gone_within_five_seconds_with_its_children_even_if
     with pytest.raises(StaleClaim):
         run_ml("hang", folder, beat=cancelled)
 
-    assert time.monotonic() - began[0] + 2.0 <= 5  # two seconds between beats, as outside of tests
-    assert not any(alive(int(pid)) for pid in (folder / "pids").read_text().split())
+    deadline = began[0] + 5 - 2.0  # two seconds between beats, as outside of tests
+    assert time.monotonic() < deadline
+    pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+    while any(alive(pid) for pid in pids):  # who was killed a moment ago may still be going
+        assert time.monotonic() < deadline
 
 
 def test_a_child_of_a_killed_worker_ends_by_itself(tmp_path):
