@@ -18,7 +18,7 @@ from label_studio_sdk import LabelStudio as Sdk
 from annotation.browser import Browser
 from annotation.connection import Connection
 from annotation.errors import SERVER_FAULT, TIMEOUT, LabelStudioError, explained
-from annotation.remote import ProjectCounts, RemoteAnnotation, RemoteTask, RemoteUser
+from annotation.remote import ProjectCounts, ProjectSettings, RemoteAnnotation, RemoteTask, RemoteUser, Webhook
 
 __all__ = ["LabelStudio", "LabelStudioError", "ProjectCounts", "RemoteAnnotation", "RemoteTask", "RemoteUser"]
 
@@ -105,6 +105,19 @@ class LabelStudio(Connection):
             annotations=row["total_annotations_number"],
             skipped=row["skipped_annotations_number"],
             predictions=row["total_predictions_number"],
+        )
+
+    def settings_of(self, project: int) -> ProjectSettings:
+        """As they are now. LabelStudioError has status 404 where the project is gone."""
+        row = self._request(f"show project {project}", "GET", f"api/projects/{project}")
+        of_it = {"project": project}
+        hooks = self._request(f"show the webhooks of {project}", "GET", "api/webhooks/", params=of_it)
+        folders = self._request(f"show the folders of {project}", "GET", "api/storages/localfiles", params=of_it)
+        return ProjectSettings(
+            sampling=row["sampling"],
+            model_version=row["model_version"],
+            webhooks=tuple(Webhook(hook["url"], hook["is_active"], hook["headers"]) for hook in hooks),
+            folders=tuple(folder["path"] for folder in folders),
         )
 
     def permit_local_files(self, project: int, folder: Path) -> None:

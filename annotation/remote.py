@@ -23,6 +23,23 @@ class ProjectCounts:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    url: str
+    is_active: bool
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """How a project is set up, which people there can change. `folders`: those whose files it may show."""
+
+    sampling: str
+    model_version: str
+    webhooks: tuple[Webhook, ...]
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RemoteAnnotation:
     """The state of an annotation. `lead_time`: seconds; `parent_prediction`: what it was made from, if anything."""
 

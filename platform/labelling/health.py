@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.client import SAMPLING, LabelStudio, LabelStudioError
-from annotation.inspection import ProjectSettings, Webhook, project_settings
+from annotation.remote import ProjectSettings, Webhook
 from config.doctor import Check, Finding, broken, doubtful, fine
 from labelling import outbox, studio
 from labelling.models import LabellingProject, RemoteAnnotation
@@ -64,7 +64,7 @@ def _over_there(remote: LabelStudio, project: LabellingProject, number: int) -> 
     name = project.campaign
     try:
         lost = list(_lost(remote, project, number))
-        changed = list(_changed(project_settings(remote, number), project))
+        changed = list(_changed(remote.settings_of(number), project))
     except LabelStudioError as error:
         yield broken("tasks", f"{name}: {error}", "Restore its database, or close the campaign.")
         return

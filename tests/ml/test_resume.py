@@ -224,7 +224,7 @@ def _folder(tmp_path, spec, name):
     return tmp_path / name
 
 
-@pytest.mark.parametrize("arguments", [(), pytest.param(("--processes", "2"), marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("arguments", [(), ("--processes", "2")])
 def test_a_process_killed_at_any_moment_leaves_the_weights_of_an_undisturbed_one(tiny_training, tmp_path, arguments):
     spec = dataclasses.replace(tiny_training, steps=40, step="label_efficient_cutmix", optimiser="adamw")
     whole, killed = (_folder(tmp_path, spec, name) for name in ("whole", "killed"))

@@ -173,9 +173,7 @@ def two_that_train(tmp_path, ml_through) -> Iterator[tuple["subprocess.Popen[str
     worker.communicate()
 
 
-@pytest.mark.parametrize(
-    "victim", ["worker", *(pytest.param(one, marks=pytest.mark.acceptance) for one in ("torchrun", "one of the two"))]
-)
+@pytest.mark.parametrize("victim", ["worker", "torchrun", "one of the two"])
 def test_nothing_is_left_of_two_that_train_together_when_one_process_is_killed(
     two_that_train, processes_in, wait_until, victim
 ):

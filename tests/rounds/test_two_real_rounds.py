@@ -8,7 +8,6 @@ from rounds import report
 from rounds.models import Evaluation, ModelVersion, PseudoLabel, Snapshot, Stage, Status
 
 
-@pytest.mark.acceptance
 @pytest.mark.timeout(900)
 def test_a_campaign_runs_round_0_and_two_rounds_of_ppl_to_its_end(make_campaign, project, answer):
     campaign = make_campaign(project, recipe_name="ppl", budget=5, first_batch=3, batch=2, max_rounds=2)
