@@ -13,6 +13,7 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     from config.environment import BadEnvironment
 
@@ -20,6 +21,8 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except BadEnvironment as error:
         sys.exit(str(error))
+    except OperationalError as error:
+        sys.exit(f"The database does not answer: {error}\nStart it (make up); `manage.py doctor` looks at everything.")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,15 @@ STORAGES = {
 # Label Studio on the same host name uses Django's default cookie names: cookies know no ports.
 SESSION_COOKIE_NAME = "burnish_session"
 CSRF_COOKIE_NAME = "burnish_csrf"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https:")
+ENCRYPTED = PUBLIC_URL.startswith("https:")  # by a proxy in front, which says so in a header
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENCRYPTED
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENCRYPTED else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENCRYPTED else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # other hosts of the domain are not ours to bind
+    "security.W008",  # that proxy redirects; Label Studio's bell and the probes come in clear, from this machine
+    "security.W021",
+]
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_NUMBER_FILES = 2000  # the import form takes a selection of files; more come as a zip

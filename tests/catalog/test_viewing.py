@@ -123,6 +123,23 @@ def test_what_is_no_image_is_refused():
             make_view(content, bits=16)
 
 
+def test_a_drawing_that_may_hold_a_script_is_refused():
+    with pytest.raises(Unreadable):
+        make_view(b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', bits=16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_page_hidden_in_a_picture_is_not_in_what_is_shown(kind):
+    page = b"<html><script>alert(1)</script></html>"
+    commented = Picture.Exif()
+    commented[0x010E] = page.decode()  # the description
+
+    hidden = [_file(Picture.fromarray(RAMP), kind) + page, _file(Picture.fromarray(RAMP), kind, exif=commented)]
+
+    assert all(b"script" in content for content in hidden)
+    assert not any(b"script" in make_view(content, bits=16).png for content in hidden)
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(Picture.Image, "load", lambda _: pytest.fail("decoded"))
 

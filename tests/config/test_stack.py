@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from config import processes, supervision
-from config.environment import ROOT
+from config.environment import ROOT, read_env_file
 
 pytestmark = pytest.mark.acceptance
 
@@ -70,6 +71,41 @@ def test_a_token_opens_label_studio_itself_and_nothing_at_the_proxy(label_studio
 
     assert httpx.get(f"{label_studio.url}/api/projects", headers=headers).status_code == 200
     assert httpx.get(f"{label_studio.public_url}/api/projects", headers=headers).status_code == 401
+
+
+def test_production_settings_pass_the_deployment_checks(stack, monkeypatch):
+    monkeypatch.setenv("BURNISH_PUBLIC_URL", "https://burnish.factory.example")
+    monkeypatch.setenv("BURNISH_LABEL_STUDIO_PUBLIC_URL", "https://labels.factory.example")
+    monkeypatch.setenv("BURNISH_ALLOWED_HOSTS", "burnish.factory.example,labels.factory.example")
+
+    done = stack.manage("check", "--deploy", "--fail-level", "WARNING", check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_command_without_its_database_says_so(elsewhere):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=elsewhere, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_no_secret_stands_in_a_log(stack, label_studio):
+    """Whatever the tests before this one made the services write."""
+    with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=60) as browser:
+        browser.get("/admin/login/")
+        login = {"username": settings.ADMIN_EMAIL, "password": settings.ADMIN_PASSWORD}
+        browser.post("/admin/login/", data={**login, "csrfmiddlewaretoken": browser.cookies["burnish_csrf"]})
+    secrets = read_env_file(settings.STATE_DIR / "secrets.env")
+    hidden = {name: value for name, value in secrets.items() if len(value) > 8 and "@" not in value}
+    logs = {path.name: path.read_text(errors="replace") for path in Path(settings.LOG_DIR).iterdir()}
+
+    assert {"BURNISH_SECRET_KEY", "BURNISH_LABEL_STUDIO_TOKEN", "BURNISH_WEBHOOK_SECRET"} <= hidden.keys()
+    assert {"web.log", "label-studio.log", "worker-default.log"} <= logs.keys()
+    assert not [(name, log) for name, value in hidden.items() for log, text in logs.items() if value in text]
 
 
 def test_a_stack_that_lost_its_database_and_queue_goes_on_when_they_are_back(stack):
