@@ -85,6 +85,26 @@ def test_a_missed_time_of_the_clock_catches_up_once(make_campaign, project, wait
     assert campaign.rounds.count() == 2
 
 
+@pytest.mark.django_db(transaction=True)
+def test_labels_clock_and_a_click_at_the_same_moment_open_one_round(
+    make_campaign, project, waiting, answer, anna, in_threads
+):
+    campaign = make_campaign(project, label_trigger=2, clock="* * * * *", max_rounds=9)
+    waiting(campaign)
+    answer(campaign, 2)
+    Campaign.objects.update(clock_seen_at=timezone.now() - timedelta(days=1))
+    # Twice each: heard by a new label and by the minute's sweep; clicked by somebody impatient.
+    asked = iter([lambda: schedule.advance(campaign.pk), lambda: schedule.start_round(campaign, anna)] * 2)
+
+    def ask():
+        return next(asked)()
+
+    came_of_it = in_threads(ask, count=4)
+
+    assert not [one for one in came_of_it if isinstance(one, Exception)]
+    assert campaign.rounds.count() == 2
+
+
 def test_a_night_without_a_new_label_trains_nothing_and_is_over(make_campaign, project, waiting, answer):
     campaign = make_campaign(project, clock="0 2 * * *", max_rounds=9)
     waiting(campaign)
