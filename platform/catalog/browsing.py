@@ -2,21 +2,25 @@
 
 from collections.abc import Collection
 
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q
 
 from catalog.models import Image, Label, LabelQuerySet, ReferenceMask, Split
 
 NO_DEFECT = 0  # asked for as a class: masks that show none
+LAST_INDEX = 254  # no class has a higher one
 KEPT_OUT = "out"  # asked for as a split
 
 
 def counting(*, scripted: bool) -> LabelQuerySet:
-    """The labels that count, of people and imports or of scripts, found from whichever side is the smaller.
+    """The labels that count, of people and imports or of scripts: none is newer.
 
-    The same rows as `that_count`, which sorts all labels first.
+    The same rows as `that_count`, in a form that a database can join: that one sorts all labels first.
     """
-    latest = Label.objects.filter(image=OuterRef("image"), scripted=scripted).order_by("-created_at", "-pk")
-    return Label.objects.filter(pk=Subquery(latest.values("pk")[:1]), withdrawn=False)
+    same_moment = Q(created_at=OuterRef("created_at"), pk__gt=OuterRef("pk"))
+    newer = Label.objects.filter(
+        Q(created_at__gt=OuterRef("created_at")) | same_moment, image=OuterRef("image"), scripted=scripted
+    )
+    return Label.objects.filter(~Exists(newer), scripted=scripted, withdrawn=False)
 
 
 def shows(index: int | None) -> Q:

@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 
-from catalog import browsing
+from catalog import browsing, describing
 from catalog.models import DefectClass, Image, Project, Split
-from console import dataset
+from console import dataset, holdings, leaks
 from console.dataset import Filters
 from console.pictures import SEE_TRUTH
 from rounds.models import PseudoLabel
@@ -76,6 +76,20 @@ def image(request: HttpRequest, pk: int) -> HttpResponse:
     }
     inside = request.headers.get("HX-Request")
     return render(request, "console/_image.html" if inside else "console/image.html", context)
+
+
+def statistics(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the data set of a project holds and what will hurt later, as a worker has found it."""
+    project = get_object_or_404(Project, pk=pk)
+    latest = project.statistics.first()
+    outdated = describing.is_outdated(project)
+    context: dict[str, Any] = {
+        "project": project, "latest": latest, "outdated": outdated, "poll_seconds": 5 if outdated else None,
+    }  # fmt: skip
+    if latest:
+        truth = request.user.has_perm(SEE_TRUTH)
+        context |= holdings.shown(project, latest.figures, truth=truth) | {"leaks": leaks.of_project(project)}
+    return render(request, "console/statistics.html", context)
 
 
 def _described(source: str, mask: dataset.Mask, classes: dict[int, DefectClass]) -> dict[str, Any]:

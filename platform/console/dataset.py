@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django.urls import reverse
 
@@ -208,23 +208,24 @@ def _named(address: str, image: Image, identity: str = "", colours: Mapping[int,
 
 def _masked(project: Project, filters: Filters, *, truth: bool) -> Q:
     """Of images: those whose shown mask comes from this source and shows this."""
-    if filters.source == NO_MASK:
-        return ~_any(project, SOURCES, None, truth=truth)
     showing = int(filters.shows) if filters.shows else None
-    if filters.source:
+    if filters.source and filters.source != NO_MASK:
         return _having(filters.source, project, showing, truth=truth)
-    fits = Q(pk__in=[])
-    for rank, source in enumerate(SOURCES):
-        better = _any(project, list(SOURCES)[:rank], None, truth=truth)
-        fits |= _having(source, project, showing, truth=truth) & ~better
-    return fits
+    fits, without = Q(pk__in=[]), Q()
+    for layer, fitting in zip(_layers(project, None, truth=truth), _layers(project, showing, truth=truth), strict=True):
+        fits |= without & fitting
+        without &= ~layer
+    return without if filters.source == NO_MASK else fits
 
 
-def _any(project: Project, sources: Collection[str], showing: int | None, *, truth: bool) -> Q:
-    having = Q(pk__in=[])
-    for source in sources:
-        having |= _having(source, project, showing, truth=truth)
-    return having
+def _layers(project: Project, showing: int | None, *, truth: bool) -> list[Q]:
+    """Of images: those with a mask that shows this (None: anything), by source; where several have one, the first is
+    shown. People and imports are one: the newer of their labels counts.
+    """
+    labels = browsing.counting(scripted=False).filter(browsing.shows(showing), image__project=project)
+    given = [browsing.with_truth(project.pk, showing)] if truth else []
+    others = [_having(source, project, showing, truth=truth) for source in ("script", "pseudo")]
+    return [Q(pk__in=labels.values("image")), *given, *others]
 
 
 def _having(source: str, project: Project, showing: int | None, *, truth: bool) -> Q:
@@ -243,8 +244,8 @@ def _labels(source: str) -> QuerySet[Label]:
 
 def _latest_pseudo() -> QuerySet[PseudoLabel]:
     """The newest pseudo-label of each image."""
-    newest = PseudoLabel.objects.filter(image=OuterRef("image")).order_by("-stage", "-pk")
-    return PseudoLabel.objects.filter(pk=Subquery(newest.values("pk")[:1]))
+    newer = PseudoLabel.objects.filter(image=OuterRef("image"), stage__gt=OuterRef("stage"))
+    return PseudoLabel.objects.filter(~Exists(newer))  # a stage accepts an image once
 
 
 def _pseudo_showing(project: Project, showing: int | None) -> QuerySet[PseudoLabel]:

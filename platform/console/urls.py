@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern] = [
     path("imports/<int:pk>/", pages.import_, name="import"),
     path("imports/<int:pk>/cancel/", actions.cancel_import, name="cancel-import"),
     path("projects/<int:pk>/images/", data_pages.images, name="images"),
+    path("projects/<int:pk>/statistics/", data_pages.statistics, name="statistics"),
     path("images/<int:pk>/", data_pages.image, name="image"),
     path("images/<int:pk>/thumbnail/", pictures.image_thumbnail, name="image-thumbnail"),
     path("images/<int:pk>/overlay/", pictures.image_overlay, name="image-overlay"),
