@@ -46,7 +46,7 @@ def shown(project: Project, figures: dict[str, Any], *, truth: bool) -> dict[str
     return {
         "figures": figures,
         "clean": figures["clean"] / masks if masks else None,
-        "splits": [(SPLITS[split], held) for split, held in figures["splits"].items()],
+        "splits": [(words, figures["splits"][split]) for split, words in SPLITS.items()],
         "classes": rows,
         "gallery": _gallery(figures["gallery"], classes, truth=truth),
     }

@@ -24,14 +24,15 @@ class Leak:
     sentence: str
 
 
-def leaks_of(projects: Collection[Project]) -> dict[int, list[Leak]]:
-    """The latest findings about each project, one query for all; none before a worker has looked."""
+def leaks_of(projects: Collection[Project]) -> dict[int, list[Leak] | None]:
+    """The latest findings about each project, one query for all; None before a worker has looked."""
     latest = Statistics.objects.filter(project__in=projects).order_by("project", "-computed_at").distinct("project")
     found = dict(latest.values_list("project", "figures__leaks"))
-    return {one.pk: [_leak(told) for told in found.get(one.pk, [])] for one in projects}
+    return {one.pk: [_leak(told) for told in found[one.pk]] if one.pk in found else None for one in projects}
 
 
-def of_project(project: Project) -> list[Leak]:
+def of_project(project: Project) -> list[Leak] | None:
+    """The latest findings about one project."""
     return leaks_of([project])[project.pk]
 
 
@@ -43,7 +44,7 @@ def _sentence(told: dict[str, Any]) -> str:
     if told["given"] and told["shared"]:
         return f"As it was given, {told['sentence']} Burnish keeps one side out: no score here rests on such twins."
     if told["shared"]:
-        return capfirst(told["sentence"])
+        return str(capfirst(told["sentence"]))
     images = count(told["of"], f"{SPLITS[told['split']]} image")
     return (
         f"None of the {images} shows a surface that training shows. A look-up, which copies the masks of known "

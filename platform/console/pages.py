@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRefresh
 
+from catalog import describing
 from catalog.models import Import, Project
 from console import leaks, steps, tables
 from labelling.models import LabellingProject, RemoteAnnotation, Task
@@ -23,6 +24,7 @@ ASKED = 24  # acquisitions shown on a round's page
 PROBLEMS = 5  # of annotations, shown at once
 REFUSED_PAGE = 50
 LIVE_IMPORT = (Import.Status.PENDING, Import.Status.RUNNING)
+FRESH = timedelta(minutes=10)  # of an import, whose page waits for the statistics
 # The poll runs every minute: three missed ones are worth a word.
 SILENT = timedelta(minutes=4)
 
@@ -151,17 +153,18 @@ def import_(request: HttpRequest, pk: int) -> HttpResponse:
     refused = Paginator(found.refused.all(), REFUSED_PAGE)
     done = found.imported + found.already_there + refused.count
     is_done = found.status == Import.Status.DONE
-    described = is_done and found.project.statistics.filter(computed_at__gte=found.finished_at).exists()
+    described = is_done and not describing.is_outdated(found.project)
+    fresh = is_done and timezone.now() - (found.finished_at or found.created_at) < FRESH
     context = {
         "import": found,
-        "leaks": leaks.of_project(found.project) if described else [],
+        "leaks": leaks.of_project(found.project) if described else None,
         "is_done": is_done,
         "refused": refused.get_page(request.GET.get("page")),
         "done": done,
         "percent": min(100, 100 * done // found.total) if found.total else None,
         "seconds_left": _seconds_left(found, done),
         "running": found.status in LIVE_IMPORT,
-        "poll_seconds": 2 if found.status in LIVE_IMPORT else 5 if is_done and not described else None,
+        "poll_seconds": 2 if found.status in LIVE_IMPORT else 5 if fresh and not described else None,
     }
     return render(request, "console/import.html", context)
 
@@ -184,7 +187,7 @@ def _stages() -> "Prefetch[str]":
     return Prefetch("stages", Stage.objects.defer("log_tail", "progress", "result"))
 
 
-def _project_card(project: Any, shared: list[leaks.Leak]) -> ProjectCard:
+def _project_card(project: Any, shared: list[leaks.Leak] | None) -> ProjectCard:
     champion = next(iter(project.champions), None)
     evaluations = tables.in_order(champion.evaluations.all()) if champion else ()
     evaluation = next((one for one in evaluations if one), None)
@@ -192,7 +195,9 @@ def _project_card(project: Any, shared: list[leaks.Leak]) -> ProjectCard:
         project=project,
         champion=champion,
         evaluation=evaluation,
-        leak=next((one for one in shared if evaluation and one.split == evaluation.split and not one.given), None),
+        leak=next(
+            (one for one in shared or () if evaluation and one.split == evaluation.split and not one.given), None
+        ),
         campaigns=[_campaign_card(one) for one in project.open_campaigns],
         past=project.past_campaigns,
     )
