@@ -3,14 +3,14 @@
 
 const tiles = document.getElementById("tiles");
 const large = document.getElementById("large");
-const links = () => [...tiles.querySelectorAll(".tile > a")];
+const near = new Set(); // pictures in sight, or about to be
 let opened = null; // the link whose image is shown large
 
-function columns() {
-  const all = links();
-  const place = (link) => link.parentElement.offsetTop; // each tile is laid out for itself
-  const below = all.findIndex((link) => place(link) > place(all[0]));
-  return below < 0 ? all.length : below;
+const columns = () => getComputedStyle(tiles.querySelector(".tiles")).gridTemplateColumns.split(" ").length;
+
+function beside(tile, forward) {
+  const [next, first] = forward ? ["nextElementSibling", "firstElementChild"] : ["previousElementSibling", "lastElementChild"];
+  return tile[next] ?? tile.parentElement[next]?.closest(".tiles")?.[first] ?? null;
 }
 
 function fetchMore() {
@@ -19,12 +19,13 @@ function fetchMore() {
 }
 
 function move(from, steps) {
-  const all = links();
-  const to = all[Math.max(0, all.indexOf(from) + steps)] ?? all.at(-1);
-  if (all.indexOf(to) > all.length - 24) fetchMore();
-  to.focus();
-  to.scrollIntoView({ block: "nearest" });
-  return to;
+  let tile = from.parentElement;
+  for (let left = Math.abs(steps); left > 0; left--) tile = beside(tile, steps > 0) ?? tile;
+  if (tile.parentElement.nextElementSibling?.matches(".more")) fetchMore();
+  const link = tile.querySelector("a");
+  link.focus();
+  link.scrollIntoView({ block: "nearest" });
+  return link;
 }
 
 async function open(link) {
@@ -57,13 +58,25 @@ function toggleLayer() {
   chooseLayer("");
 }
 
-function drawMasks() {
-  const shown = document.getElementById("masks").checked;
-  for (const image of tiles.querySelectorAll("img[data-plain]")) {
-    image.dataset.masked ??= image.getAttribute("src");
-    const wanted = shown ? image.dataset.masked : image.dataset.plain;
-    if (image.getAttribute("src") !== wanted) image.setAttribute("src", wanted);
-  }
+function drawMask(image) {
+  image.dataset.masked ??= image.getAttribute("src");
+  const wanted = document.getElementById("masks").checked ? image.dataset.masked : image.dataset.plain;
+  if (image.getAttribute("src") !== wanted) image.setAttribute("src", wanted);
+}
+
+// Only what is near is changed: ten thousand pictures at once would hold the page up.
+const watch = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) near.delete(entry.target);
+      else near.add(entry.target) && drawMask(entry.target);
+    }
+  },
+  { rootMargin: "600px" },
+);
+
+function watchNew(inside) {
+  for (const image of inside.querySelectorAll("img[data-plain]")) watch.observe(image);
 }
 
 document.addEventListener("keydown", (event) => {
@@ -79,8 +92,8 @@ document.addEventListener("keydown", (event) => {
   if (!steps) return;
   event.preventDefault();
   if (isOpen) open(move(opened, steps));
-  else if (links().includes(document.activeElement)) move(document.activeElement, steps);
-  else move(links()[0], 0);
+  else if (document.activeElement.matches(".tile > a")) move(document.activeElement, steps);
+  else move(tiles.querySelector(".tile > a"), 0);
 });
 
 document.addEventListener("click", (event) => {
@@ -101,5 +114,6 @@ large?.addEventListener("close", () => {
   opened?.focus();
   opened = null;
 });
-document.getElementById("masks")?.addEventListener("change", drawMasks);
-document.body.addEventListener("htmx:afterSettle", () => tiles && drawMasks());
+document.getElementById("masks")?.addEventListener("change", () => near.forEach(drawMask));
+document.body.addEventListener("htmx:load", (event) => tiles?.contains(event.target) && watchNew(event.target.parentElement));
+if (tiles) watchNew(tiles);
