@@ -42,7 +42,12 @@ def _leak(told: dict[str, Any]) -> Leak:
 
 def _sentence(told: dict[str, Any]) -> str:
     if told["given"] and told["shared"]:
-        return f"As it was given, {told['sentence']} Burnish keeps one side out: no score here rests on such twins."
+        return (
+            f"As it was given, the {SPLITS[told['split']]} split leaks: {told['shared']} of its {told['of']} images "
+            f"({percent(told['shared'] / told['of'])}) show a surface that training shows too, and copying the masks "
+            f"from there scores mIoU {percent(told['miou'])} ({percent(told['miou_foreground'])} without background). "
+            "Burnish keeps one side out: no score here rests on such twins."
+        )
     if told["shared"]:
         return str(capfirst(told["sentence"]))
     images = count(told["of"], f"{SPLITS[told['split']]} image")

@@ -101,7 +101,7 @@ def test_twins_that_are_kept_out_are_told_apart_from_a_leak(as_annotator, projec
     text = as_annotator.get(reverse("campaign", args=[campaign.pk])).content.decode()
 
     assert 'class="leaking"' not in text
-    assert "As it was given, test LEAKS" in text
+    assert "As it was given, the test split leaks: 1 of its 2 images (50.0" in text
     assert "no score here rests on such twins" in text
 
 
