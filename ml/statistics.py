@@ -1,7 +1,7 @@
 """What a data set holds, and what about it will hurt later: in figures and in words (numpy only)."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,7 +65,7 @@ def report(folder: Folder, given: Splits) -> str:
     found = {name: of_mask(mask, len(names)) for name, mask in drawn.items()}
     descriptors, labels = described(folder)
     clean = {name: mask for name, mask in drawn.items() if not found[name].strange}
-    apart = several_drawings(folder.names, clean, descriptors, labels)
+    apart = list(several_drawings(folder.names, clean, descriptors, labels))
     lines = [
         f"{len(folder.names)} images of {_sizes(folder)}, {len(drawn)} with a mask, {len(set(labels))} scenes",
         _duplicates(labels),
@@ -79,13 +79,12 @@ def report(folder: Folder, given: Splits) -> str:
 
 def several_drawings(
     names: Sequence[str], drawn: Mapping[str, NDArray[np.uint8]], descriptors: scenes.Floats, labels: Sequence[int]
-) -> list[list[NDArray[np.uint8]]]:
+) -> Iterator[list[NDArray[np.uint8]]]:
     """The masks, turned to lie alike, of each view that was drawn more than once."""
-    turned = [
-        [scenes.turned(drawn[names[place]], pose) for place, pose in view if names[place] in drawn]
-        for view in agreement.views(descriptors, labels)
-    ]
-    return [view for view in turned if len(view) > 1 and agreement.drawn_apart(view)]
+    for view in agreement.views(descriptors, labels):
+        turned = [scenes.turned(drawn[names[place]], pose) for place, pose in view if names[place] in drawn]
+        if len(turned) > 1 and agreement.drawn_apart(turned):
+            yield turned
 
 
 def rare_classes(found: Mapping[str, OfMask], names: Sequence[str], scene: Mapping[str, int]) -> list[str]:

@@ -15,6 +15,8 @@ MaskReader = Callable[[int, Size], Mask]
 # What did not survive the writing: a sentence with {n} -> how often.
 Losses = Counter[str]
 
+WORDS = ("kind", "by", "format", "file", "split")  # of a provenance
+
 WEAK = "weak"  # kind of a mask that only surrounds its defects, as a filled box does
 
 
@@ -29,6 +31,10 @@ class Provenance:
     kind: str = ""  # label, reference, pseudo-label, weak
     by: str = ""  # the person or the model
     origins: Mapping[str, int] = field(default_factory=dict)  # regions by how they came about: manual, prediction, ...
+    # Of the image, where it first came in: outlives conversions, which rename files.
+    format: str = ""
+    file: str = ""
+    split: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What is known; empty if nothing is."""
@@ -85,12 +91,12 @@ def read_provenance(value: Any, where: str) -> Provenance:
     origins = value.get("origins", {}) if isinstance(value, dict) else None
     if (
         not isinstance(origins, dict)
-        or not set(value) <= {"kind", "by", "origins"}
-        or not all(isinstance(value.get(name, ""), str) for name in ("kind", "by"))
+        or not set(value) <= {"origins", *WORDS}
+        or not all(isinstance(value.get(name, ""), str) for name in WORDS)
         or not all(isinstance(count, int) for count in origins.values())
     ):
         raise BadSource(f'{where}: expected {{"kind": "label", "by": "anna", "origins": {{"manual": 3}}}}.')
-    return Provenance(value.get("kind", ""), value.get("by", ""), origins)
+    return Provenance(origins=origins, **{name: value[name] for name in WORDS if name in value})
 
 
 def read_json(path: Path, *, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:

@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-from catalog.intake import NewImage, OldImage, Refused, StoredFile, take_in
+from catalog.intake import NewImage, OldImage, Refused, StoredMask, take_in
 from catalog.models import Image, Import, Label, Project, ReferenceMask, RefusedFile, Scene
 from catalog.placement import Surfaces, place
 from catalog.sources import Source
@@ -84,19 +85,22 @@ def _insert_images(
             split=there.split,
             kept_out=there.kept_out,
             source={"bits": image.bits} if image.bits else {},
+            provenance=image.provenance,
             descriptor=image.descriptor,
         )
         for image, there in zip(new, places, strict=True)
     )
 
 
-def _insert_masks(masks: Sequence[tuple[int, StoredFile]], *, truth: bool) -> None:
+def _insert_masks(masks: Sequence[tuple[int, StoredMask]], *, truth: bool) -> None:
     if truth:
-        ReferenceMask.objects.bulk_create(
-            ReferenceMask(image_id=image, path=mask.path, sha256=mask.sha256) for image, mask in masks
-        )
+        ReferenceMask.objects.bulk_create(ReferenceMask(image_id=image, **_of_mask(mask)) for image, mask in masks)
         return
     Label.objects.bulk_create(
-        Label(image_id=image, path=mask.path, sha256=mask.sha256, external_key=f"import:{image}")
+        Label(image_id=image, origins=dict(mask.origins), external_key=f"import:{image}", **_of_mask(mask))
         for image, mask in masks
     )
+
+
+def _of_mask(mask: StoredMask) -> dict[str, Any]:
+    return {"path": mask.path, "sha256": mask.sha256, "classes": mask.classes, "provenance": mask.provenance}

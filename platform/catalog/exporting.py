@@ -1,6 +1,7 @@
 """Labels out of a project, with their images and where they come from, in any format that is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from annotation.formats import BadSource, Drawn, Provenance, place, write_whole, writer
@@ -47,7 +48,7 @@ def _drawn(project: Project, classes: int, *, everything: bool) -> Iterator[Draw
         for image in chunk:
             path, provenance = masks.get(image.pk, ("", Provenance()))
             if path or everything:
-                yield _one(image, path, provenance, classes)
+                yield _one(image, path, replace(provenance, **image.provenance), classes)
 
 
 def _one(image: Image, mask: str, provenance: Provenance, classes: int) -> Drawn:
@@ -65,11 +66,17 @@ def _one(image: Image, mask: str, provenance: Provenance, classes: int) -> Drawn
 def _masks(images: list[Image]) -> dict[int, tuple[str, Provenance]]:
     """Path and origin of the mask of each image that has one; a person's answer before given truth."""
     truth = ReferenceMask.objects.filter(image__in=images)
-    masks = {one.image_id: (one.path, Provenance(kind="reference")) for one in truth}
+    masks = {one.image_id: (one.path, _provenance(one.provenance, kind="reference")) for one in truth}
     labels = Label.objects.filter(image__in=images).by_people().that_count().select_related("annotator")
-    return masks | {one.image_id: (one.path, _provenance(one)) for one in labels}
+    return masks | {one.image_id: (one.path, _of_label(one)) for one in labels}
 
 
-def _provenance(label: Label) -> Provenance:
-    by = label.annotator.get_username() if label.annotator else ""
-    return Provenance(kind="label", by=by, origins=label.origins)
+def _of_label(label: Label) -> Provenance:
+    if label.annotator:
+        return Provenance(kind="label", by=label.annotator.get_username(), origins=label.origins)
+    return replace(_provenance(label.provenance, kind="label"), origins=label.origins)
+
+
+def _provenance(told: Mapping[str, str], *, kind: str) -> Provenance:
+    """As the source told it; `kind` where it did not."""
+    return Provenance(kind=told.get("kind", kind), by=told.get("by", ""))

@@ -5,6 +5,7 @@ views/<project>/<sha[:2]>/<sha>.png          what people see and training reads
 references/<project>/<sha>.png               given truth
 labels/<project>/<sha>.png                   answers
 stages/<stage>/attempt-<n>/<name>            what stages left
+thumbnails/<key[:2]>/<key>.webp              small pictures of views: made when first asked for, no row names them
 imports/<name>/                              uploads and unpacked archives, gone after the import
 """
 

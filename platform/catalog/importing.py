@@ -8,26 +8,25 @@ the database session sees to it, and ends with the process however that ends.
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from annotation.formats import BadSource, read_splits
-from catalog import files
+from catalog import describing, files
 from catalog.batches import batches, insert
+from catalog.locks import Work, only
 from catalog.models import Image, Import, Project, Split
 from catalog.placement import surfaces_of
 from catalog.sources import open_import, unpacked, upload_of
 from config import celery_app
 
 SILENCE = timedelta(seconds=60)  # of an import, after which it is rung for again
-LOCK = 0x6275_0001  # first key of the advisory lock: bytes of "bu" and the place
 LIVE = (Import.Status.PENDING, Import.Status.RUNNING)
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ def run_import(import_id: int, *, report: Callable[[Import], None] = lambda _: N
         report: called with the row about every second.
     """
     one = Import.objects.select_related("project").get(pk=import_id)
-    with _only_import_of(one.project_id) as mine:
+    with only(Work.IMPORT, one.project_id) as mine:
         # One that waits for another is rung for again by the sweep.
         if not mine or not _claim(one):
             return
@@ -128,6 +127,7 @@ def _run(one: Import, report: Callable[[Import], None]) -> None:
             _beat(one)
         report(one)
     _end(one, Import.Status.DONE, warnings=[*source.notices, *_warnings(one.project)])
+    describing.ring(one.project_id)
 
 
 def _warnings(project: Project) -> Iterator[str]:
@@ -172,19 +172,6 @@ def _clean_up(one: Import) -> None:
     shutil.rmtree(unpacked(one), ignore_errors=True)
     if upload := upload_of(one):
         shutil.rmtree(upload, ignore_errors=True)
-
-
-@contextmanager
-def _only_import_of(project_id: int) -> Iterator[bool]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK, project_id))
-        if not cursor.fetchone()[0]:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK, project_id))
 
 
 def _ring(import_id: int) -> None:

@@ -4,12 +4,13 @@ No row is touched here, so that several threads can do it side by side.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from annotation.formats import Annotated
-from annotation.masks import MaskError
+from annotation.masks import Mask, MaskError
 from catalog import files
-from catalog.labels import index_png, write_mask
+from catalog.labels import classes_shown, index_png, write_mask
 from catalog.viewing import Unreadable, make_view, read_bounded
 from ml import scenes
 
@@ -35,12 +36,23 @@ class Plan:
     mask_kind: str  # "references" or "labels"
     classes: int
     bits: int  # of 16-bit images (viewing.depth_of)
+    format: str
+    splits: Mapping[str, str]  # image name -> the split its format names, whether or not that is followed
 
 
 @dataclass(frozen=True)
 class StoredFile:
     path: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    path: str
+    sha256: str
+    classes: list[int]
+    origins: Mapping[str, int]
+    provenance: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,8 @@ class NewImage:
     height: int
     bits: int | None
     descriptor: bytes
-    mask: StoredFile | None
+    provenance: dict[str, str]
+    mask: StoredMask | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class OldImage:
     """A file that is in already, and a mask that is new to it."""
 
     known: Known
-    mask: StoredFile | None
+    mask: StoredMask | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,8 @@ def _new_image(found: Annotated, content: bytes, plan: Plan) -> NewImage:
         height=height,
         bits=view.bits,
         descriptor=scenes.descriptor(view.grey),
-        mask=StoredFile(*write_mask(plan.mask_kind, plan.project_id, mask)) if mask is not None else None,
+        provenance=_image_provenance(found, plan),
+        mask=_stored(found, mask, plan) if mask is not None else None,
     )
 
 
@@ -109,10 +123,27 @@ def _old_image(found: Annotated, content: bytes, known: Known, plan: Plan) -> Ol
         return OldImage(known, mask=None)
     mask = found.mask(plan.classes, (known.width, known.height))
     if known.mask_sha256 is None:
-        return OldImage(known, StoredFile(*write_mask(plan.mask_kind, plan.project_id, mask)))
+        return OldImage(known, _stored(found, mask, plan))
     if hashlib.sha256(index_png(mask)).hexdigest() != known.mask_sha256:
         raise MaskError("the image came with another mask before, which stays. Correct it in Label Studio.")
     return OldImage(known, mask=None)
+
+
+def _stored(found: Annotated, mask: Mask, plan: Plan) -> StoredMask:
+    path, sha256 = write_mask(plan.mask_kind, plan.project_id, mask)
+    told = {"kind": found.provenance.kind, "by": found.provenance.by, "file": found.mask_name}
+    return StoredMask(path, sha256, classes_shown(mask), found.provenance.origins, _known(told))
+
+
+def _image_provenance(found: Annotated, plan: Plan) -> dict[str, str]:
+    """Where the image first came from: what its source says, otherwise the source itself."""
+    here = {"format": plan.format, "file": found.name, "split": plan.splits.get(found.name, "")}
+    before = {name: getattr(found.provenance, name) for name in here}
+    return _known(before if before["format"] else here)
+
+
+def _known(told: Mapping[str, str]) -> dict[str, str]:
+    return {name: _printable(value) for name, value in told.items() if value}
 
 
 def _printable(name: str) -> str:

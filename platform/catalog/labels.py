@@ -34,7 +34,7 @@ def store_label(
     path, sha256 = write_mask("labels", image.project_id, mask)
     values: dict[str, Any] = {
         "image": image, "annotator": annotator, "scripted": scripted, "path": path, "sha256": sha256,
-        "seconds": seconds, "origins": dict(origins),
+        "seconds": seconds, "origins": dict(origins), "classes": classes_shown(mask),
     }  # fmt: skip
     return Label.objects.get_or_create(external_key=external_key, defaults=values)[0]
 
@@ -49,7 +49,8 @@ def reinstate(label: Label, *, external_key: str) -> Label:
     """The row that makes an earlier label the image's latest again, made unless it is there already."""
     values: dict[str, Any] = {
         "image": label.image, "annotator": label.annotator, "scripted": label.scripted, "path": label.path,
-        "sha256": label.sha256, "seconds": label.seconds, "origins": label.origins,
+        "sha256": label.sha256, "seconds": label.seconds, "origins": label.origins, "classes": label.classes,
+        "provenance": label.provenance,
     }  # fmt: skip
     return Label.objects.get_or_create(external_key=external_key, defaults=values)[0]
 
@@ -57,6 +58,12 @@ def reinstate(label: Label, *, external_key: str) -> Label:
 def write_mask(kind: str, project_id: int, mask: NDArray[np.uint8]) -> tuple[str, str]:
     """(path, sha256) of the mask as a file of `kind`, "labels" or "references"; equal masks share one file."""
     return files.keep(kind, project_id, index_png(mask), ".png")
+
+
+def classes_shown(mask: NDArray[np.uint8]) -> list[int]:
+    """The indices of the classes that a mask shows, in order."""
+    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=IGNORE + 1)).tolist()
+    return [index for index in present if index not in {0, IGNORE}]
 
 
 def index_png(mask: NDArray[np.uint8]) -> bytes:

@@ -6,6 +6,8 @@ beside its path; paths are relative to `settings.DATA_DIR`. An index mask is a P
 """
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -94,6 +96,9 @@ class Image(models.Model):
         max_length=300, blank=True, help_text="Why the image takes part in nothing (its scene meets another split)."
     )
     source = models.JSONField(default=dict, blank=True, help_text="Line, camera, lot, time, as far as known.")
+    provenance = models.JSONField(
+        default=dict, blank=True, help_text="Format, file name and split with which the image first came."
+    )
     descriptor = models.BinaryField(help_text="Of ml.scenes: finds rotated copies among images that arrive later.")
     imported_at = models.DateTimeField(auto_now_add=True)
 
@@ -109,12 +114,31 @@ class Image(models.Model):
         return self.name
 
 
+def _classes_shown() -> "ArrayField[list[int] | None, list[int] | None]":
+    """Read from the mask when it is written. Empty: no defect; null: of rows older than this column, until a worker
+    has looked (`catalog.describing`), and of withdrawals.
+    """
+    return ArrayField(models.PositiveSmallIntegerField(), null=True, blank=True, help_text="Indices the mask shows.")
+
+
+def _mask_provenance() -> "models.JSONField[dict[str, str], dict[str, str]]":
+    return models.JSONField(default=dict, blank=True, help_text="What the source says of the mask: kind, by, file.")
+
+
 class ReferenceMask(models.Model):
-    """Given truth of a benchmark image. Read by validation, evaluation and the scripted annotator only."""
+    """Given truth of a benchmark image. Read by validation, evaluation and the scripted annotator only.
+
+    Whoever may see rows of it sees it in the data set's pages too: annotators may not.
+    """
 
     image = models.OneToOneField(Image, models.CASCADE, related_name="reference")
     path = models.CharField(max_length=200)
     sha256 = models.CharField(max_length=64)
+    classes = _classes_shown()
+    provenance = _mask_provenance()
+
+    class Meta:
+        indexes = [GinIndex(fields=("classes",), name="reference_by_class")]
 
     def __str__(self) -> str:
         return f"truth of {self.image}"
@@ -147,6 +171,8 @@ class Label(models.Model):
     origins = models.JSONField(
         default=dict, help_text="Regions by origin: manual, prediction, prediction-changed -> count."
     )
+    classes = _classes_shown()
+    provenance = _mask_provenance()
     # "label-studio:<annotation>:<updated_at>" or "import:<image>": the same answer heard twice is stored once.
     external_key = models.CharField(max_length=120, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -155,7 +181,10 @@ class Label(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=("image", "-created_at"), name="label_latest_first")]
+        indexes = [
+            models.Index(fields=("image", "-created_at"), name="label_latest_first"),
+            GinIndex(fields=("classes",), name="label_by_class"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(withdrawn=True, path="") | (Q(withdrawn=False) & ~Q(path="")),
@@ -212,3 +241,21 @@ class RefusedFile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+class Statistics(models.Model):
+    """What a project's data set held at a moment, and what its splits leak: computed by a worker, shown by pages."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="statistics")
+    state = models.CharField(max_length=120, help_text="Of the rows it was computed over (catalog.describing.state).")
+    figures = models.JSONField(help_text="As catalog.describing.describe leaves them.")
+    seconds = models.FloatField(help_text="That the computing took.")
+    computed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-computed_at",)
+        verbose_name_plural = "statistics"
+        constraints = [models.UniqueConstraint(fields=("project", "state"), name="described_once_per_state")]
+
+    def __str__(self) -> str:
+        return f"statistics of {self.project}, {self.computed_at:%Y-%m-%d %H:%M}"

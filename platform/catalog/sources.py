@@ -44,7 +44,14 @@ def open_import(one: Import) -> Source:
         found=tuple(found),
         given=given,
         known=_known(one.project),
-        plan=Plan(one.project_id, "references" if one.project.benchmark else "labels", classes, _bits(one, found)),
+        plan=Plan(
+            project_id=one.project_id,
+            mask_kind="references" if one.project.benchmark else "labels",
+            classes=classes,
+            bits=_bits(one, found),
+            format=dataset.format,
+            splits=dataset.splits,
+        ),
         refused=tuple(Refused(*entry) for entry in [*refused, *dataset.strays]),
         notices=(*notices, *_format_notices(dataset), *_split_notices(given, found)),
     )

@@ -60,6 +60,29 @@ def sparkline(curve: Sequence[Sequence[float]], *, title: str) -> SafeString:
     )
 
 
+def columns(counts: Sequence[int], *, title: str, names: Sequence[str]) -> SafeString:
+    """A small histogram; `names` are what the pointer shows of each column."""
+    if not any(counts):
+        return SafeString()
+    step = SPARK_WIDTH / len(counts)
+    heights = [SPARK_HEIGHT * number / max(counts) for number in counts]
+    bars = format_html_join(
+        "",
+        '<rect x="{}" y="{}" width="{}" height="{}"><title>{}: {}</title></rect>',
+        (
+            (_place(at * step), _place(SPARK_HEIGHT - height), _place(step - 2), _place(height), name, number)
+            for at, (number, height, name) in enumerate(zip(counts, heights, names, strict=True))
+        ),
+    )
+    return format_html(
+        '<svg class="columns" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        SPARK_WIDTH,
+        SPARK_HEIGHT,
+        title,
+        bars,
+    )
+
+
 def line_chart(lines: Sequence[Line], *, title: str, x_label: str) -> SafeString:
     """Lines of shares (y in 0..1, shown as percent) over counts; nothing where no line has a point."""
     drawn = [line for line in lines if line.points]

@@ -1,5 +1,6 @@
 """Thumbnails of views, and masks drawn over them. Files in, pixels out; nothing is kept."""
 
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,45 @@ from PIL import Image, ImageColor
 from annotation.masks import IGNORE
 
 LONG_SIDE = 320  # pixels; twice the width at which pages show a thumbnail, for fine screens
+LARGE = 1600  # pixels of the long side of a large view: more than a laptop shows
+SHARP = 800  # pixels to which the masks of small images are enlarged, so that their outlines stay thin
+LOOK = 1  # counts changes of how pictures are drawn: browsers keep what has the same key
 FILL = 0.45  # how much of the class colour covers the surface: the defect must stay visible beneath
 GREY = (128, 128, 128)  # what counts neither way
+
+
+def key(view_sha256: str, mask: str = "", colours: Mapping[int, str] | None = None) -> str:
+    """The name of a picture by all that it is made of: equal keys, equal pixels."""
+    made_of = f"{LOOK}/{view_sha256}/{mask}/{sorted((colours or {}).items())}"
+    return hashlib.sha256(made_of.encode()).hexdigest()
+
+
+def large(view: Path) -> Image.Image:
+    """The view as RGB, at most LARGE pixels on its longer side."""
+    with Image.open(view) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((LARGE, LARGE), Image.Resampling.LANCZOS)
+    return picture
+
+
+def layer(mask: NDArray[np.uint8], colours: Mapping[int, str]) -> Image.Image:
+    """The classes of a mask, tinted and outlined, as RGBA to lie over a large view of any size.
+
+    Raises:
+        ValueError: the mask holds a class without a colour.
+    """
+    small = Image.fromarray(mask)
+    factor = max(1, SHARP // max(small.size)) if max(small.size) <= LARGE else LARGE / max(small.size)
+    fitted = np.asarray(
+        small.resize((round(small.width * factor), round(small.height * factor)), Image.Resampling.NEAREST)
+    )
+    edge = _inner_edge(fitted)
+    pixels = np.zeros((*fitted.shape, 4), np.uint8)  # (H, W, 4)
+    for index in np.unique(fitted[fitted > 0]):
+        inside = fitted == index
+        pixels[inside] = (*_colour(int(index), colours), round(255 * FILL))
+    pixels[edge & (fitted > 0), 3] = 255
+    return Image.fromarray(pixels)
 
 
 def thumbnail(view: Path) -> Image.Image:
@@ -25,13 +63,12 @@ def thumbnail(view: Path) -> Image.Image:
     return small
 
 
-def overlay(view: Path, mask: NDArray[np.uint8], colours: Mapping[int, str]) -> Image.Image:
-    """The thumbnail with the classes of `mask` tinted and outlined in their colours (index -> #rrggbb).
+def overlay(picture: Image.Image, mask: NDArray[np.uint8], colours: Mapping[int, str]) -> Image.Image:
+    """A thumbnail with the classes of `mask` tinted and outlined in their colours (index -> #rrggbb).
 
     Raises:
         ValueError: the mask holds a class without a colour.
     """
-    picture = thumbnail(view)
     small = np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
     pixels = np.asarray(picture, dtype=np.float32).copy()  # (H, W, 3)
     edge = _inner_edge(small)
@@ -56,9 +93,9 @@ def mask_in_shard(shard: Path, member: str) -> NDArray[np.uint8]:
 
 
 def webp(picture: Image.Image) -> bytes:
-    """The picture as WebP: a tenth of the same PNG, and textures keep their look."""
+    """The picture as WebP: a tenth of the same PNG, and textures keep their look. Masks (RGBA) stay as they are."""
     data = io.BytesIO()
-    picture.save(data, "WEBP", quality=85, method=2)
+    picture.save(data, "WEBP", quality=85, method=2, lossless=picture.mode == "RGBA")
     return data.getvalue()
 
 

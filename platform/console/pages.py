@@ -13,8 +13,9 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRefresh
 
+from catalog import describing
 from catalog.models import Import, Project
-from console import steps, tables
+from console import leaks, steps, tables
 from labelling.models import LabellingProject, RemoteAnnotation, Task
 from rounds.models import Acquisition, Campaign, Evaluation, ModelVersion, Round, Stage, Status
 from rounds.promotion import succession
@@ -23,6 +24,7 @@ ASKED = 24  # acquisitions shown on a round's page
 PROBLEMS = 5  # of annotations, shown at once
 REFUSED_PAGE = 50
 LIVE_IMPORT = (Import.Status.PENDING, Import.Status.RUNNING)
+FRESH = timedelta(minutes=10)  # of an import, whose page waits for the statistics
 # The poll runs every minute: three missed ones are worth a word.
 SILENT = timedelta(minutes=4)
 
@@ -53,12 +55,15 @@ class ProjectCard:
     champion: ModelVersion | None
     evaluation: Evaluation | None
     campaigns: list[CampaignCard]
+    leak: leaks.Leak | None
     past: list[Campaign]
 
 
 def home(request: HttpRequest) -> HttpResponse:
     """Every project with its champion, its open campaigns and the next step of each."""
-    cards = [_project_card(project) for project in _projects()]
+    projects = list(_projects())
+    shared = leaks.leaks_of(projects)
+    cards = [_project_card(project, shared[project.pk]) for project in projects]
     states = {one.state for card in cards for one in card.campaigns if one.state}
     imports = Import.objects.select_related("project").filter(status__in=LIVE_IMPORT)
     context = {
@@ -84,6 +89,7 @@ def campaign(request: HttpRequest, pk: int) -> HttpResponse:
         "rows": rows,
         "curve": tables.learning_curve(rows),
         "over": tables.measured_over(one for row in rows for one in row.models),
+        "leaks": leaks.of_project(found.project),
         "triggers": steps.triggers(found),
         "enough": steps.enough(found),
         "silent": _is_silent(found),
@@ -110,6 +116,7 @@ def round_(request: HttpRequest, pk: int) -> HttpResponse:
         "rows": [tables.stage_row(stage, answers) for stage in stages],
         "models": models,
         "over": tables.measured_over(models),
+        "leaks": leaks.of_project(found.campaign.project),
         "strips": [one for at, stage in enumerate(stages) if (one := tables.strip(stage, stages[:at]))],
         "asked": asked.select_related("image", "prediction", "task__project")[:ASKED],
         "answers": answers,
@@ -130,6 +137,7 @@ def model(request: HttpRequest, pk: int) -> HttpResponse:
         "model": found,
         "evaluations": evaluations,
         "names": names,
+        "leaks": leaks.of_project(found.project),
         "classes": tables.class_rows(classes, evaluations),
         "confusion": tables.confusion_rows(names, evaluations[0]) if evaluations else None,
         "champion": found.project.models.filter(champion=True).first(),
@@ -144,14 +152,19 @@ def import_(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Import.objects.select_related("project", "created_by"), pk=pk)
     refused = Paginator(found.refused.all(), REFUSED_PAGE)
     done = found.imported + found.already_there + refused.count
+    is_done = found.status == Import.Status.DONE
+    described = is_done and not describing.is_outdated(found.project)
+    fresh = is_done and timezone.now() - (found.finished_at or found.created_at) < FRESH
     context = {
         "import": found,
+        "leaks": leaks.of_project(found.project) if described else None,
+        "is_done": is_done,
         "refused": refused.get_page(request.GET.get("page")),
         "done": done,
         "percent": min(100, 100 * done // found.total) if found.total else None,
         "seconds_left": _seconds_left(found, done),
         "running": found.status in LIVE_IMPORT,
-        "poll_seconds": 2 if found.status in LIVE_IMPORT else None,
+        "poll_seconds": 2 if found.status in LIVE_IMPORT else 5 if fresh and not described else None,
     }
     return render(request, "console/import.html", context)
 
@@ -174,13 +187,17 @@ def _stages() -> "Prefetch[str]":
     return Prefetch("stages", Stage.objects.defer("log_tail", "progress", "result"))
 
 
-def _project_card(project: Any) -> ProjectCard:
+def _project_card(project: Any, shared: list[leaks.Leak] | None) -> ProjectCard:
     champion = next(iter(project.champions), None)
     evaluations = tables.in_order(champion.evaluations.all()) if champion else ()
+    evaluation = next((one for one in evaluations if one), None)
     return ProjectCard(
         project=project,
         champion=champion,
-        evaluation=next((one for one in evaluations if one), None),
+        evaluation=evaluation,
+        leak=next(
+            (one for one in shared or () if evaluation and one.split == evaluation.split and not one.given), None
+        ),
         campaigns=[_campaign_card(one) for one in project.open_campaigns],
         past=project.past_campaigns,
     )

@@ -9,6 +9,7 @@ from celery.signals import worker_process_init
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from catalog.describing import ring_outdated
 from catalog.importing import ring_forgotten
 from config import processes
 from rounds import doorbell, schedule, transitions
@@ -48,8 +49,9 @@ def look_after_the_dead(**_: object) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Every minute: ring for imports and take stages whose workers are gone, then ring for what campaigns need."""
+    """Every minute: ring for what was forgotten, take stages whose workers are gone, ring for what campaigns need."""
     ring_forgotten()
+    ring_outdated()
     limit = timezone.now() - HEARTBEAT_LIMIT
     for stage in Stage.objects.filter(status=Status.RUNNING):
         if processes.is_gone(stage.worker):

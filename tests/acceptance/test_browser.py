@@ -139,3 +139,30 @@ def submit(page: Page) -> None:
     with page.expect_response(re.compile(r"/api/tasks/\d+/annotations")) as answer:
         page.get_by_role("button", name="Submit", exact=False).first.click()
     assert answer.value.status == 201
+
+
+def test_images_are_looked_through_by_keyboard(stack, project, page):
+    page.goto(f"{stack.url}/projects/{project.pk}/images/")
+    page.fill("input[name=username]", settings.ADMIN_EMAIL)
+    page.fill("input[name=password]", settings.ADMIN_PASSWORD)
+    page.click("#log-in")
+    names = page.locator(".tile .name")
+    expect(names).to_have_count(48)
+    columns = page.evaluate("columns()")
+
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("dialog h2")).to_have_text(names.nth(columns).inner_text())
+    layer = page.locator("dialog .layer").first
+    expect(layer).to_be_visible()
+    page.keyboard.press("m")
+    expect(layer).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("dialog h2")).to_have_text(names.nth(columns + 1).inner_text())
+    page.keyboard.press("Escape")
+
+    expect(page.locator("dialog")).to_be_hidden()
+    masked = page.locator(".tile img").first.get_attribute("src")
+    page.keyboard.press("m")
+    expect(page.locator(".tile img").first).not_to_have_attribute("src", masked or "")
+    expect(page.locator(".tile > a:focus .name")).to_have_text(names.nth(columns + 1).inner_text())

@@ -5,7 +5,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from annotation.formats import WRITERS, detect
+from annotation.formats import WRITERS, Provenance, detect
 from catalog.exporting import export_labels
 from catalog.labels import store_label, withdraw
 from catalog.models import Image, Label, Project
@@ -63,6 +63,23 @@ def test_images_without_a_mask_go_out_where_they_are_asked_for(labelled, tmp_pat
 
     images = detect(tmp_path / "out").images
     assert (len(images), sum(one.mask is None for one in images)) == (24, 1)
+
+
+@pytest.mark.parametrize("name", ["canonical", "coco", "datumaro", "label-studio"])
+def test_where_images_and_masks_came_from_survives_import_and_export(labelled, bring_in, tmp_path, name):
+    one = Image.objects.filter(project=labelled).earliest("name")
+    _answer(one, 1, "k1", annotator=User.objects.create_user("anna"))
+    export_labels(labelled, tmp_path / "out", write_as=name)
+    middle = bring_in(Project.objects.create(name="middle"), tmp_path / "out").project
+
+    export_labels(middle, tmp_path / "out again", write_as="canonical")
+
+    there = Image.objects.get(project=middle, sha256=one.sha256)
+    assert there.provenance == {"format": "canonical", "file": one.name, "split": one.split}
+    label = there.labels.get()
+    assert (label.annotator, label.provenance["by"], label.origins) == (None, "anna", {"manual": 1})
+    out = {image.provenance.file: image.provenance for image in detect(tmp_path / "out again").images}
+    assert out[one.name] == Provenance("label", "anna", {"manual": 1}, "canonical", one.name, one.split)
 
 
 def test_given_truth_goes_out_as_such(benchmark, source, bring_in, tmp_path):

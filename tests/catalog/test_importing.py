@@ -31,6 +31,9 @@ def test_a_canonical_folder_brings_classes_images_views_scenes_and_labels(projec
     label = Label.objects.get(image=image)
     assert (label.annotator, label.external_key) == (None, f"import:{image.pk}")
     assert np.array_equal(Picture.open(files.absolute(label.path)), Picture.open(source / "masks/0005.png"))
+    assert label.classes == np.unique(Picture.open(files.absolute(label.path))).tolist()[1:]
+    assert image.provenance == {"format": "canonical", "file": "images/0005.png", "split": image.split}
+    assert label.provenance == {"file": "masks/0005.png"}
     assert one.finished_at is not None
 
 

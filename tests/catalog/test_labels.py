@@ -36,6 +36,7 @@ def test_a_label_keeps_its_mask_who_drew_it_and_how_long_it_took(answer):
     assert np.array_equal(Picture.open(files.absolute(label.path)), mask)
     assert files.sha256_of(files.absolute(label.path)) == label.sha256
     assert (label.annotator.username, label.seconds, label.origins) == ("anna", 12.5, {"manual": 2})
+    assert label.classes == [2]
 
 
 def test_the_same_answer_heard_twice_is_stored_once(answer, image):

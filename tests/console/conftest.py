@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from PIL import Image as Picture
 
+from catalog.labels import classes_shown
 from catalog.models import DefectClass, Image, Import, Label, Project, Scene, Split
 from labelling.models import LabellingProject, RemoteAnnotation, Task
 from ml.recipes import frozen_copy
@@ -111,8 +112,10 @@ def make_image(project: Project, split: str = Split.TRAIN, data: np.ndarray | No
 def make_label(image: Image, mask: np.ndarray | None = None, **values) -> Label:
     number = next(NUMBERS)
     path = Path("labels") / f"{number}.png"
-    write_png(path, np.zeros((SIZE, SIZE), np.uint8) if mask is None else mask)
-    defaults = {"path": str(path), "sha256": f"{number:064}", "external_key": f"test:{number}"}
+    mask = np.zeros((SIZE, SIZE), np.uint8) if mask is None else mask
+    write_png(path, mask)
+    defaults = {"path": str(path), "sha256": f"{number:064}", "external_key": f"test:{number}",
+                "classes": classes_shown(mask)}  # fmt: skip
     return Label.objects.create(image=image, **{**defaults, **values})
 
 
@@ -158,7 +161,7 @@ def make_predictions(stage: Stage, model: ModelVersion, images: list[Image], mas
     return Prediction.objects.bulk_create(
         Prediction(
             stage=stage, model=model, image=image, member=f"{image.pk}.png", uncertainty=0.2, confidence=0.8,
-            reliability=0.9 - 0.01 * rank,
+            reliability=0.9 - 0.01 * rank, class_pixels=np.bincount(mask.ravel(), minlength=3).tolist(),
         )
         for rank, image in enumerate(images)
     )  # fmt: skip

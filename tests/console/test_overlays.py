@@ -34,7 +34,7 @@ def test_a_small_view_is_not_blown_up(grey_view):
 
 
 def test_a_defect_is_tinted_within_and_outlined_at_its_edge(grey_view):
-    drawn = np.asarray(overlays.overlay(grey_view, square(1), COLOURS))
+    drawn = np.asarray(overlays.overlay(overlays.thumbnail(grey_view), square(1), COLOURS))
 
     assert tuple(drawn[10, 10]) == (255, 0, 0)
     assert tuple(drawn[20, 20]) == (170, 55, 55)  # 0.55 of the surface, 0.45 of the colour
@@ -42,13 +42,13 @@ def test_a_defect_is_tinted_within_and_outlined_at_its_edge(grey_view):
 
 
 def test_pixels_that_count_neither_way_are_grey(grey_view):
-    drawn = np.asarray(overlays.overlay(grey_view, square(IGNORE), COLOURS))
+    drawn = np.asarray(overlays.overlay(overlays.thumbnail(grey_view), square(IGNORE), COLOURS))
 
     assert tuple(drawn[10, 10]) == (128, 128, 128)
 
 
 def test_an_empty_mask_leaves_the_surface_as_it_is(grey_view):
-    drawn = overlays.overlay(grey_view, square(0), COLOURS)
+    drawn = overlays.overlay(overlays.thumbnail(grey_view), square(0), COLOURS)
 
     assert np.array_equal(np.asarray(drawn), np.asarray(overlays.thumbnail(grey_view)))
 
@@ -58,7 +58,7 @@ def test_a_mask_of_another_size_is_laid_over_the_thumbnail(tmp_path):
     mask = np.zeros((640, 640), np.uint8)
     mask[:, 320:] = 2
 
-    drawn = np.asarray(overlays.overlay(tmp_path / "large.png", mask, COLOURS))
+    drawn = np.asarray(overlays.overlay(overlays.thumbnail(tmp_path / "large.png"), mask, COLOURS))
 
     assert drawn.shape == (320, 320, 3)
     assert drawn[100, 300, 2] > drawn[100, 300, 0]
@@ -67,7 +67,7 @@ def test_a_mask_of_another_size_is_laid_over_the_thumbnail(tmp_path):
 
 def test_a_class_without_a_colour_is_refused(grey_view):
     with pytest.raises(ValueError, match="holds 7"):
-        overlays.overlay(grey_view, square(7), COLOURS)
+        overlays.overlay(overlays.thumbnail(grey_view), square(7), COLOURS)
 
 
 def test_a_palette_mask_is_read_by_index_and_a_coloured_one_refused(tmp_path):
@@ -85,3 +85,26 @@ def test_a_picture_is_sent_as_webp(grey_view):
     data = overlays.webp(overlays.thumbnail(grey_view))
 
     assert Picture.open(io.BytesIO(data)).format == "WEBP"
+
+
+def test_a_layer_is_clear_but_for_its_classes_and_as_large_as_needed():
+    drawn = np.asarray(overlays.layer(square(1), COLOURS))
+
+    assert drawn.shape == (520, 780, 4)  # enlarged 13 times, to at most 800
+    assert tuple(drawn[260, 260]) == (255, 0, 0, round(255 * overlays.FILL))
+    assert tuple(drawn[130, 130]) == (255, 0, 0, 255)
+    assert drawn[0, 0, 3] == 0
+
+
+def test_the_layer_of_a_huge_mask_is_shrunk():
+    assert overlays.layer(np.zeros((3200, 800), np.uint8), COLOURS).size == (400, 1600)
+
+
+def test_a_key_names_all_that_a_picture_is_made_of():
+    keys = {
+        overlays.key("a"), overlays.key("b"), overlays.key("a", "m", {}), overlays.key("a", "m", COLOURS),
+        overlays.key("a", "m", {**COLOURS, 1: "#00ff00"}),
+    }  # fmt: skip
+
+    assert len(keys) == 5
+    assert overlays.key("a", "m", COLOURS) == overlays.key("a", "m", dict(reversed(COLOURS.items())))

@@ -14,6 +14,7 @@ PUBLIC = {"health", "login", "admin:login"}
 # Logging out is for everyone; the others refuse or lead away before they ask who it is, because nothing was asked for.
 NEUTRAL = {"admin:logout", "admin:autocomplete", "admin:auth_user_history", "admin:auth_group_history"}
 HOOK = "label-studio-hook"  # asks for its secret header, of which these requests know nothing
+TRUTH = {"truth-overlay", "truth-mask"}  # an annotator who could look answers up would measure memory
 STEERING = {"start-round", "cancel-round", "retry-round", "promote-model", "roll-back-model", "cancel-import"}
 ENGINEERS = {"engineer", "administrator"}
 # Who may change what in the admin; what is not here nobody may change there.
@@ -82,6 +83,8 @@ def may(role: str, name: str, *, post: bool) -> bool:
         return name != HOOK or not post
     if role == "nobody":
         return False
+    if name in TRUTH:
+        return role != "annotator"
     if not name.startswith("admin:"):
         return name not in STEERING or role in ENGINEERS or not post  # following a link does nothing, for anybody
     return role != "annotator" and may_in_admin(role, name, post=post)
