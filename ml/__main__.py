@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("statistics", help="what a canonical folder holds, and what to mind")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.set_defaults(run=_statistics)
+    one = verbs.add_parser("networks", help="list the networks with their parameters and multiplications")
+    one.add_argument("--json", action="store_true", help="as JSON")
+    one.add_argument("--channels", type=int, default=3, choices=(1, 3), help="of the picture")
+    one.add_argument("--classes", type=int, default=4, help="background included")
+    one.add_argument("--size", type=int, default=224, help="of the picture, pixels")
+    one.set_defaults(run=_networks)
     return parser
 
 
@@ -223,6 +229,18 @@ def _statistics(options: argparse.Namespace) -> None:
 
     folder, given = look_into(options.folder), options.folder / "splits.json"
     print(report(folder, read_splits(given, folder.names) if given.is_file() else {}))
+
+
+def _networks(options: argparse.Namespace) -> None:
+    from ml.networks.costs import listing
+
+    listed = listing(channels=options.channels, classes=options.classes, size=options.size)
+    if options.json:
+        print(json.dumps(listed, indent=1))
+        return
+    for one in listed["networks"]:
+        size = "any size" if one["exports_any_size"] else "the size it was exported at"
+        print(f"{one['name']:20} {one['parameters']:>12,} parameters {one['gmacs']:>9.3f} GMAC   exports to {size}")
 
 
 def _end_with_stdin() -> None:

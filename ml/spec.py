@@ -39,7 +39,8 @@ class NetworkSpec:
 
     name: str = "unet"  # key of ml.networks.NETWORKS
     channels: int = 1  # of the input: 1 = grey, 3 = RGB
-    width: int = 16  # channels of the first level, doubled at each of four poolings
+    width: int | None = None  # channels of the first level; None = the network's own, of those that have a choice
+    encoder: str | None = None  # of the `smp_...` networks, by its name there; None = resnet18
 
 
 @dataclass(frozen=True)
