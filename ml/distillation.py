@@ -4,7 +4,7 @@ Where sizes differ the teacher's maps are brought to the student's. The teacher 
 (N, H, W) bool at the size of the student's logits, says which pixels count.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -48,12 +48,11 @@ def projections(student_channels: Iterable[int], teacher_channels: Iterable[int]
     return nn.ModuleList(nn.Conv2d(mine, theirs, 1) if mine != theirs else nn.Identity() for mine, theirs in pairs)
 
 
-def normalised_features(
-    student: Iterable[Tensor], teacher: Iterable[Tensor], project: nn.ModuleList, counted: Tensor
-) -> Tensor:
+def normalised_features(student: Iterable[Tensor], teacher: Iterable[Tensor], counted: Tensor) -> Tensor:
     """Sum over the pairs of maps of the mean squared difference between them, each normalised by channel and image.
 
-    student, teacher: maps (N, C, h, w), pair by pair; a cell counts when all its pixels do.  project: `projections`.
+    student, teacher: maps (N, C, h, w), pair by pair, the student's behind `projections`; a cell counts when all its
+    pixels do.
 
     Source: FastSegFormer (2024), NFD loss; utils/distillation_loss.py@8f673e0, line 10. Changed: as the paper has it,
     the maps are normalised and all pairs count (there they are not, and the last pair overwrites the others); the
@@ -61,10 +60,10 @@ def normalised_features(
     grows with the root of the channels and shrinks with that of the map.
     """
     total = counted.new_zeros((), dtype=torch.float32)
-    for mine, theirs, bring in zip(student, teacher, project, strict=True):
+    for mine, theirs in zip(student, teacher, strict=True):
         cells = _cells(counted, mine)
         told = _normalised(_resized(theirs.detach(), mine), cells)
-        differences = (_normalised(bring(mine), cells) - told) ** 2
+        differences = (_normalised(mine, cells) - told) ** 2
         total = total + _mean(differences.mean(dim=1), cells)
     return total
 
@@ -101,27 +100,75 @@ STRATEGIES = {
 
 
 def label_distillation(
-    student: Outputs, teacher: Outputs, target: Tensor, *, temperatures: Temperatures, alpha: float = 200.0
+    student: Outputs,
+    teacher: Outputs,
+    target: Tensor,
+    counted: Tensor,
+    *,
+    temperatures: Temperatures,
+    alpha: float = 200.0,
 ) -> Tensor:
     """MCFF-L's loss of a student: every output against the teacher's softened one, the mixed one against the label too.
 
-    student, teacher: with the same heads.  target: (N, H, W) int64 in 0..K-1, 255 = ignore.
+    student, teacher: the teacher with the student's heads at least.  target: (N, H, W) int64 in 0..K-1, 255 = ignore;
+    there the teacher counts all the same where `counted` says so, as in an unlabelled image.
 
     Source: MCFF-L Net, Train_3_Step.py and Segmentation_with_Three_Channels.py@861c3e5. Changed: the teacher's answers
     are taken as they are (there from pictures of 8 bits, which leave some sixty levels at T = 10); ignore mask.
     """
-    counted = target != IGNORE
-    label = F.one_hot(target.where(counted, 0), student.logits.shape[1]).movedim(-1, 1).to(student.logits.dtype)
+    labelled = target != IGNORE
+    label = F.one_hot(target.where(labelled, 0), student.logits.shape[1]).movedim(-1, 1).to(student.logits.dtype)
     if temperatures.label:
         label = (label / temperatures.label).softmax(dim=1)
     said, told = {**student.heads, "": student.logits}, {**teacher.heads, "": teacher.logits}
+    wanted = {name: _resized(told[name].detach(), one) for name, one in said.items()}
     soft = [
-        squared_error(_soft(said[name], temperatures.outputs), _soft(told[name].detach(), temperatures.outputs),
+        squared_error(_soft(said[name], temperatures.outputs), _soft(wanted[name], temperatures.outputs),
                       counted, alpha=alpha)
         for name in said
     ]  # fmt: skip
-    hard = squared_error(_soft(student.logits, temperatures.mixed), label, counted, alpha=alpha)
+    hard = squared_error(_soft(student.logits, temperatures.mixed), label, labelled, alpha=alpha)
     return hard + torch.stack(soft).sum()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A loss as a `Lesson` of `ml.spec` names it."""
+
+    compare: Callable[..., Tensor]  # (student's Outputs, teacher's Outputs, target, counted, **what `takes` names)
+    takes: frozenset[str] = frozenset({"temperature"})
+    heads: bool = False  # looks at further heads
+    features: bool = False  # looks at maps, pair by pair, the student's behind projections
+
+
+def _of_logits(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def compare(said: Outputs, told: Outputs, _: Tensor, counted: Tensor, **options: float) -> Tensor:
+        return loss(said.logits, told.logits, counted, **options)
+
+    return compare
+
+
+def _of_features(said: Outputs, told: Outputs, _: Tensor, counted: Tensor) -> Tensor:
+    return normalised_features(said.features, told.features, counted)
+
+
+def _of_feature_channels(said: Outputs, told: Outputs, _: Tensor, counted: Tensor, **options: float) -> Tensor:
+    pairs = zip(said.features, told.features, strict=True)
+    return torch.stack([channels(mine, theirs, counted, **options) for mine, theirs in pairs]).sum()
+
+
+def _of_labels(said: Outputs, told: Outputs, target: Tensor, counted: Tensor, *, strategy: str = "standard") -> Tensor:
+    return label_distillation(said, told, target, counted, temperatures=STRATEGIES[strategy])
+
+
+LESSONS: dict[str, Kind] = {
+    "kl": Kind(_of_logits(kl)),
+    "pixels_and_kl": Kind(_of_logits(pixels_and_kl), frozenset({"temperature", "share"})),
+    "channels": Kind(_of_logits(channels)),
+    "normalised_features": Kind(_of_features, frozenset(), features=True),
+    "feature_channels": Kind(_of_feature_channels, features=True),
+    "labels": Kind(_of_labels, frozenset({"strategy"}), heads=True),
+}
 
 
 def _soft(logits: Tensor, temperature: float) -> Tensor:

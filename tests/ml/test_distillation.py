@@ -36,10 +36,14 @@ def _kl_of_a_pixel(student, teacher, temperature):
 LOSSES = {
     "kl": lambda s, t, counted: kl(s, t, counted, temperature=2),
     "pixels_and_kl": pixels_and_kl,
-    "normalised_features": lambda s, t, counted: normalised_features([s], [t], projections([4], [4]), counted),
+    "normalised_features": lambda s, t, counted: normalised_features([s], [t], counted),
     "channels": channels,
     "label_distillation": lambda s, t, counted: label_distillation(
-        Outputs(s, {}, ()), Outputs(t, {}, ()), torch.where(counted, 1, 255), temperatures=STRATEGIES["standard"]
+        Outputs(s, {}, ()),
+        Outputs(t, {}, ()),
+        torch.where(counted, 1, 255),
+        counted,
+        temperatures=STRATEGIES["standard"],
     ),
 }
 
@@ -181,7 +185,7 @@ def test_normalised_features_compares_channels_of_mean_0_and_deviation_1(size, e
             mine, theirs = brought[n, c][counted[n]], teacher[n, c][counted[n]]
             squares.append((_normalised(mine) - _normalised(theirs)) ** 2)
 
-    assert_close(normalised_features([student], [teacher], project, counted), torch.cat(squares).mean())
+    assert_close(normalised_features([project[0](student)], [teacher], counted), torch.cat(squares).mean())
 
 
 def _released(students, teachers, rng):
@@ -199,12 +203,15 @@ def test_all_pairs_count_where_as_released_only_the_last_one_does():
     project, counted = projections([2, 3], [4, 5]), torch.ones(1, 6, 6, dtype=torch.bool)
 
     same_seed = [_released(one, teachers, torch.Generator().manual_seed(1)) for one in (students, others)]
-    ours = [normalised_features(one, teachers, project, counted) for one in (students, others)]
+    ours = [
+        normalised_features([bring(mine) for mine, bring in zip(one, project, strict=True)], teachers, counted)
+        for one in (students, others)
+    ]
 
     assert same_seed[0] == same_seed[1]
     assert abs(ours[0] - ours[1]) > 0.01
     pairs = [
-        normalised_features([mine], [theirs], torch.nn.ModuleList([bring]), counted)
+        normalised_features([bring(mine)], [theirs], counted)
         for mine, theirs, bring in zip(students, teachers, project, strict=True)
     ]
     assert_close(ours[0], sum(pairs))
@@ -213,9 +220,9 @@ def test_all_pairs_count_where_as_released_only_the_last_one_does():
 def test_a_louder_teacher_is_the_same_teacher_but_not_as_released():
     rng = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(1, 4, 8, 8, generator=rng), torch.randn(1, 4, 8, 8, generator=rng)
-    project, counted = projections([4], [4]), torch.ones(1, 8, 8, dtype=torch.bool)
+    counted = torch.ones(1, 8, 8, dtype=torch.bool)
 
-    quiet, loud = (normalised_features([student], [factor * teacher + 3], project, counted) for factor in (1, 50))
+    quiet, loud = (normalised_features([student], [factor * teacher + 3], counted) for factor in (1, 50))
 
     assert_close(quiet, loud, rtol=1e-3, atol=1e-3)
     quiet, loud = (_released([student], [factor * teacher + 3], torch.Generator().manual_seed(1)) for factor in (1, 50))
@@ -230,7 +237,7 @@ def test_the_projections_are_learnt_where_as_released_they_are_drawn_anew():
 
     losses = []
     for _ in range(20):
-        losses.append(normalised_features([student], [teacher], project, counted))
+        losses.append(normalised_features([project[0](student)], [teacher], counted))
         optimiser.zero_grad()
         losses[-1].backward()
         optimiser.step()
@@ -246,11 +253,11 @@ def test_a_cell_counts_when_all_its_pixels_do():
     other = student.clone()
     other[0, :, 1, 2] += 9
 
-    losses = [normalised_features([one], [teacher], projections([2], [2]), counted) for one in (student, other)]
+    losses = [normalised_features([one], [teacher], counted) for one in (student, other)]
 
     assert_close(*losses)
     other[0, :, 1, 1] += 9
-    assert normalised_features([other], [teacher], projections([2], [2]), counted) != losses[0]
+    assert normalised_features([other], [teacher], counted) != losses[0]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -300,8 +307,20 @@ def test_label_distillation_is_the_sum_of_the_five_published_outputs(strategy, a
     for mine, theirs in [(student.logits, teacher.logits), *((student.heads[n], teacher.heads[n]) for n in names)]:
         expected = expected + _asymmetric((theirs / outputs_t).softmax(1), (mine / outputs_t).softmax(1), alpha)
 
-    ours = label_distillation(student, teacher, target, temperatures=STRATEGIES[strategy], alpha=alpha)
+    ours = label_distillation(student, teacher, target, target < 255, temperatures=STRATEGIES[strategy], alpha=alpha)
     assert_close(ours, expected)
+
+
+def test_where_there_is_no_label_the_teacher_counts_alone():
+    student, teacher, counted = _pair((2, 2, 5, 6))
+    unlabelled = torch.full((2, 5, 6), 255)
+
+    said = label_distillation(
+        Outputs(student, {}, ()), Outputs(teacher, {}, ()), unlabelled, counted, temperatures=STRATEGIES["standard"]
+    )
+
+    errors = ((student / 10).softmax(1) - (teacher / 10).softmax(1)) ** 2
+    assert_close(said, (errors[:, 0] + 200**2 * errors[:, 1])[counted].mean())
 
 
 def test_the_teachers_answer_is_told_exactly_where_as_released_it_has_some_sixty_levels():
@@ -314,7 +333,7 @@ def test_the_teachers_answer_is_told_exactly_where_as_released_it_has_some_sixty
     assert len(picture.unique()) < 70
     target = torch.zeros(1, 100, 100, dtype=torch.int64)
     said = label_distillation(
-        Outputs(teacher, {}, ()), Outputs(teacher, {}, ()), target, temperatures=Temperatures(0, 10, 1)
+        Outputs(teacher, {}, ()), Outputs(teacher, {}, ()), target, target < 255, temperatures=Temperatures(0, 10, 1)
     )
     assert_close(said, _asymmetric(F.one_hot(target, 2).movedim(-1, 1).float(), teacher.softmax(1), 200.0))
     assert _asymmetric(torch.stack([1 - picture, picture], 1), (teacher / 10).softmax(1), 200.0) > 0.01
