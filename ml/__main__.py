@@ -1,4 +1,4 @@
-"""The command line: `python -m ml train|predict|evaluate DIR`, and tools for folders of images and masks.
+"""The command line: `python -m ml train|distil|predict|evaluate DIR`, and tools for folders of images and masks.
 
 Exit status 0 means that the work is done (result.json is written); otherwise the last line on stderr says what to do.
 After 75 the same command may succeed later: a full disk, a process that was killed.
@@ -43,12 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, run in (("train", _train), ("predict", _predict), ("evaluate", _evaluate)):
+    for verb, run in VERBS.items():
         one = verbs.add_parser(verb, help=f"{verb} as DIR/spec.json says; leaves DIR/result.json")
         one.add_argument("folder", type=Path, metavar="DIR", nargs="?" if verb == "evaluate" else None)
         one.add_argument("--watch-stdin", action="store_true", help="end the process group when stdin closes")
         one.set_defaults(run=run)
-        if verb == "train":
+        if verb in {"train", "distil"}:
             one.add_argument("--processes", type=int, default=0, help="that train together; default: one per GPU")
             one.add_argument(
                 "--save-every", type=float, default=specs.SAVE_SECONDS, metavar="SECONDS",
@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("statistics", help="what a canonical folder holds, and what to mind")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.set_defaults(run=_statistics)
+    one = verbs.add_parser("networks", help="list the networks with their parameters and multiplications")
+    one.add_argument("--json", action="store_true", help="as JSON")
+    one.add_argument("--channels", type=int, default=3, choices=(1, 3), help="of the picture")
+    one.add_argument("--classes", type=int, default=4, help="background included")
+    one.add_argument("--size", type=int, default=224, help="of the picture, pixels")
+    one.set_defaults(run=_networks)
     return parser
 
 
@@ -109,6 +115,13 @@ def _train(options: argparse.Namespace) -> None:
         _train_in_several_processes(options, processes)
     else:
         _train_here(options)
+
+
+def _distil(options: argparse.Namespace) -> None:
+    """A training that has teachers."""
+    if specs.read(specs.TrainSpec, options.folder).distil is None:
+        raise specs.SpecError("distil: expected `distil` with teachers in spec.json, got none; name a checkpoint")
+    _train(options)
 
 
 def _train_in_several_processes(options: argparse.Namespace, processes: int) -> None:
@@ -223,6 +236,21 @@ def _statistics(options: argparse.Namespace) -> None:
 
     folder, given = look_into(options.folder), options.folder / "splits.json"
     print(report(folder, read_splits(given, folder.names) if given.is_file() else {}))
+
+
+def _networks(options: argparse.Namespace) -> None:
+    from ml.networks.costs import listing
+
+    listed = listing(channels=options.channels, classes=options.classes, size=options.size)
+    if options.json:
+        print(json.dumps(listed, indent=1))
+        return
+    for one in listed["networks"]:
+        size = "any size" if one["exports_any_size"] else "the size it was exported at"
+        print(f"{one['name']:20} {one['parameters']:>12,} parameters {one['gmacs']:>9.3f} GMAC   exports to {size}")
+
+
+VERBS = {"train": _train, "distil": _distil, "predict": _predict, "evaluate": _evaluate}
 
 
 def _end_with_stdin() -> None:

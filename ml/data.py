@@ -26,11 +26,13 @@ class Loaded:
     """Decoded samples, in order. Images may differ in size.
 
     images: (C, H, W) uint8 each.  masks: (H, W) uint8 each, 0..K-1 and 255; empty where masks were not asked for.
+    soft: (S, H, W) float16 each, in [0, 1]: what teachers said of them before (ml.teaching); empty where nobody did.
     """
 
     ids: tuple[str, ...]
     images: tuple[Tensor, ...]
     masks: tuple[Tensor, ...]
+    soft: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,14 +60,19 @@ def load(samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: i
     return Loaded(tuple(s.id for s in samples), images, truth)
 
 
-def random_crops(loaded: Loaded, indices: list[int], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def random_crops(
+    loaded: Loaded, indices: list[int], size: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """A square window of each image, anywhere in it; smaller images are padded, their padding is ignored by the loss.
 
-    Returns (N, C, size, size) uint8 and (N, size, size) uint8.
+    Returns (N, C, size, size) uint8, (N, size, size) uint8, and (N, S, size, size) float32 where there are soft labels.
     """
-    pairs = [_random_crop(loaded.images[i], loaded.masks[i], size, rng) for i in indices]
-    images, masks = zip(*pairs, strict=True)
-    return torch.stack(images), torch.stack(masks)
+    crops = [_random_crop([loaded.images[i], *loaded.soft[i : i + 1]], loaded.masks[i], size, rng) for i in indices]
+    layers, masks = zip(*crops, strict=True)
+    images, *soft = zip(*layers, strict=True)
+    # One by one: under autocast to bfloat16 a processor stacks no halves.
+    told = torch.stack([one.float() for one in soft[0]]) if soft else None
+    return torch.stack(images), torch.stack(masks), told
 
 
 @dataclass(frozen=True)
@@ -166,13 +173,15 @@ def _decode_mask(path: Path, shards: dict[Path, ZipFile]) -> NDArray[np.uint8]:
         raise SpecError(f"mask {path}: cannot be read ({error}); replace the file") from error
 
 
-def _random_crop(image: Tensor, mask: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _random_crop(
+    layers: list[Tensor], mask: Tensor, size: int, rng: np.random.Generator
+) -> tuple[list[Tensor], Tensor]:
     height, width = mask.shape
     top = int(rng.integers(max(height - size, 0) + 1))
     left = int(rng.integers(max(width - size, 0) + 1))
-    image = image[:, top : top + size, left : left + size]
-    mask = mask[top : top + size, left : left + size]
+    window = (..., slice(top, top + size), slice(left, left + size))
+    layers, mask = [layer[window] for layer in layers], mask[window]
     missing = (0, size - mask.shape[1], 0, size - mask.shape[0])
     if any(missing):
-        image, mask = F.pad(image, missing), F.pad(mask, missing, value=IGNORE)
-    return image, mask
+        layers, mask = [F.pad(layer, missing) for layer in layers], F.pad(mask, missing, value=IGNORE)
+    return layers, mask

@@ -62,7 +62,8 @@ class Diary:
         self.pace = Pace(steps)
         self.curve: list[tuple[int, float]] = []
         self.stride = math.ceil(steps / _CURVE_POINTS)  # steps between two points of the curve
-        self.remark = ""  # how it began
+        self.began = ""  # with what weights
+        self.remark = ""  # where it was resumed, or why it was not
         self.trouble = ""  # what is wrong now
         self._steps_per_epoch = steps_per_epoch
         self._say = say
@@ -89,6 +90,7 @@ class Diary:
     def state(self) -> dict[str, Any]:
         """What is needed to go on writing, in plain numbers."""
         return {
+            "began": self.began,
             "seconds": self.pace.seconds(),
             "curve": self.curve,
             "smoothed": float(self._smoothed),
@@ -97,6 +99,7 @@ class Diary:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        self.began = state["began"]
         self.pace.count_in(state["seconds"])
         self.curve = [(step, loss) for step, loss in state["curve"]]
         self._smoothed = torch.tensor(state["smoothed"], device=device)

@@ -12,10 +12,12 @@ from typing import Any
 class StagePlan:
     """One step of a round.
 
-    kind: prepare, train, predict, select, evaluate, acquire or annotate (distil and gate will follow).
+    kind: prepare, train, distil, predict, select, evaluate, acquire or annotate (gate will follow).
     settings, by kind:
       train     fields of TrainSpec that differ from the recipe's `train`; `pseudo`: true trains on all pseudo-labels
                 of this round so far; `warm_start`: true begins with the weights of the round's latest model
+      distil    as train, with the `network` of the student; `distil`: fields of DistilSpec; `teachers`: "best" model of
+                the round (by validation where an evaluate stage came before, otherwise the latest) or "all" together
       predict   fields of PredictSpec that differ from the recipe's `predict`; `on`: "pool" (every unlabelled training
                 image) or "rest" (those without a pseudo-label in this round);
                 `stability`: true scores the agreement of the model's checkpoints
@@ -55,6 +57,29 @@ _TRAIN = {
 # training goes on from the weights of the one before, where the paper starts afresh and trains 7 and 14 times as long.
 _THRESHOLD = 0.8
 _PPL_TRAIN = {"pseudo": True, "warm_start": True, "step": "label_efficient_cutmix"}
+# For the line: our smallest network, from the labels and from what the round's last model says of the whole pool, also
+# where its pseudo-labels leave a pixel out.
+_DISTIL = StagePlan(
+    "distil",
+    "distil a small network",
+    {
+        "network": {"name": "lean", "channels": 1},
+        "encoder_weights": None,
+        "step": "supervised",
+        "distil": {"lessons": [{"loss": "kl", "temperature": 2.0}]},
+    },
+)
+_PPL_STAGES = (
+    StagePlan("prepare", "prepare"),
+    StagePlan("train", "train on labels"),
+    StagePlan("predict", "predict the pool", {"on": "pool", "stability": True, "threshold": _THRESHOLD}),
+    StagePlan("select", "select the reliable half", {"share": 0.5}),
+    StagePlan("train", "train with the reliable half", _PPL_TRAIN),
+    StagePlan("predict", "predict the rest again", {"on": "rest", "threshold": _THRESHOLD}),
+    StagePlan("select", "take the rest", {"share": 1.0}),
+    StagePlan("train", "train with all pseudo-labels", _PPL_TRAIN),
+    StagePlan("predict", "predict the pool for people", {"on": "pool"}),
+)
 
 RECIPES: dict[str, Recipe] = {
     "supervised": Recipe(
@@ -70,18 +95,12 @@ RECIPES: dict[str, Recipe] = {
     "ppl": Recipe(
         summary="Perturbed progressive learning: the reliable half of the pool first, then the rest (Wu et al., 2023).",
         train=_TRAIN,
-        stages=(
-            StagePlan("prepare", "prepare"),
-            StagePlan("train", "train on labels"),
-            StagePlan("predict", "predict the pool", {"on": "pool", "stability": True, "threshold": _THRESHOLD}),
-            StagePlan("select", "select the reliable half", {"share": 0.5}),
-            StagePlan("train", "train with the reliable half", _PPL_TRAIN),
-            StagePlan("predict", "predict the rest again", {"on": "rest", "threshold": _THRESHOLD}),
-            StagePlan("select", "take the rest", {"share": 1.0}),
-            StagePlan("train", "train with all pseudo-labels", _PPL_TRAIN),
-            StagePlan("predict", "predict the pool for people", {"on": "pool"}),
-            *_TAIL,
-        ),
+        stages=(*_PPL_STAGES, *_TAIL),
+    ),
+    "ppl_distilled": Recipe(
+        summary="As ppl, and every round leaves a small network for the line, taught by the last of its models.",
+        train=_TRAIN,
+        stages=(*_PPL_STAGES, _DISTIL, *_TAIL),
     ),
 }
 

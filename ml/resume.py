@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ml.device import Team
 from ml.files import written_whole
-from ml.networks import Segmenter
 from ml.progress import Diary
 from ml.spec import STATE, TrainSpec
 
@@ -33,8 +32,8 @@ class Draws:
 
     augmentation: torch.Generator
     order: np.random.Generator  # and the places of crops
-    # Indices that were shuffled and not trained on yet, of the labelled and the pseudo-labelled stream.
-    waiting: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+    # Indices that were shuffled and not trained on yet, of the labelled, the pseudo-labelled and the unlabelled stream.
+    waiting: tuple[list[int], ...] = field(default_factory=lambda: ([], [], []))
 
     @classmethod
     def begin(cls, seed: int, *, rank: int, device: torch.device) -> "Draws":
@@ -62,7 +61,7 @@ class Draws:
 class Parts:
     """All that changes while a training runs."""
 
-    model: Segmenter
+    model: nn.Module  # with the projections of a distillation
     optimiser: Optimizer
     schedule: LRScheduler
     diary: Diary
@@ -153,7 +152,7 @@ class Keeper:
         return self._parts.draws.augmentation.device
 
 
-def _fingerprint(spec: TrainSpec, model: Segmenter) -> str:
+def _fingerprint(spec: TrainSpec, model: nn.Module) -> str:
     """What the weights depend on: a state of another spec, network or torch is of no use."""
     told = dataclasses.asdict(dataclasses.replace(spec, held_out=(), threads=0))
     shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from ml.files import written_whole
 
 IGNORE = 255  # pixels that count neither in a loss nor in a metric
+IMAGENET = "imagenet"  # as encoder weights: those that the library of the network fetches
 # What a training under way keeps in its folder. Whoever finds it there goes on from it, if the spec is the same.
 STATE = "state.pt"
 SAVE_SECONDS = 15.0  # between two writings of it: the work that a kill may cost
@@ -39,7 +40,34 @@ class NetworkSpec:
 
     name: str = "unet"  # key of ml.networks.NETWORKS
     channels: int = 1  # of the input: 1 = grey, 3 = RGB
-    width: int = 16  # channels of the first level, doubled at each of four poolings
+    width: int | None = None  # channels of the first level; None = the network's own, of those that have a choice
+    encoder: str | None = None  # of the `smp_...` networks, by its name there; None = resnet18
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One loss between what the student says and what the teacher says; None = the loss's own setting."""
+
+    loss: str = "kl"  # key of ml.distillation.LESSONS
+    weight: float = 1.0
+    temperature: float | None = None
+    share: float | None = None  # of the divergence in `pixels_and_kl`
+    strategy: str | None = None  # of `labels`, key of ml.distillation.STRATEGIES
+
+
+@dataclass(frozen=True)
+class DistilSpec:
+    """What a training learns from teachers, on all its images, beside what its labels say."""
+
+    teachers: tuple[str, ...]  # checkpoints of the same classes; several answer with the mean of their probabilities
+    lessons: tuple[Lesson, ...] = (Lesson(),)
+    label_weight: float = 1.0  # of the loss on labels and pseudo-labels
+    unlabelled: tuple[Sample, ...] = ()  # images without masks; `batch` of them a step on top
+    pairs: tuple[tuple[int, int], ...] = ()  # maps that belong together, (student's, teacher's); () = all, in order
+    # Sides of what each of them sees, in those of the crop: 512 and 224 pixels are crop 512, student_scale 0.4375.
+    teacher_scale: float = 1.0
+    student_scale: float = 1.0
+    cached: bool = False  # the teachers answer once, for whole images, before the first step
 
 
 @dataclass(frozen=True)
@@ -53,7 +81,9 @@ class TrainSpec:
     held_out: tuple[str, ...] = ()
     network: NetworkSpec = NetworkSpec()
     start_from: str | None = None  # checkpoint of the same network whose weights to begin with; None = fresh ones
+    encoder_weights: str | None = None  # IMAGENET, where they can be had, or a state dict's file; None = fresh ones
     step: str = "supervised"  # key of ml.steps.STEPS
+    distil: DistilSpec | None = None  # with it the step is that of ml.teaching
     steps: int = 1000  # optimiser steps in all
     batch: int = 8  # labelled images a step; where there are pseudo-labels, as many pseudo-labelled ones come on top
     pseudo_weight: float = 0.5  # of the loss on pseudo-labelled images, beside 1 for that on labelled ones
@@ -78,6 +108,7 @@ class TrainResult:
     device: str  # for example "cpu bf16", "cuda bf16"
     loss: float  # mean over the last tenth of the steps
     curve: tuple[tuple[int, float], ...]  # (step, smoothed loss), at most 200 points
+    began: str = ""  # with what weights, in words
     note: str = ""  # where it was resumed, or why it was not
 
 
@@ -203,6 +234,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if type(None) in options and value is None:
         return None
     (plain,) = (option for option in options if option is not type(None))
+    if dataclasses.is_dataclass(plain):
+        return _build_dataclass(plain, value, where)
     if plain is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):

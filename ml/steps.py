@@ -20,7 +20,9 @@ from ml.reliability import confidence
 class Batch:
     """Pictures (N, C, S, S) float in [0, 1] with masks (N, S, S) uint8; the pseudo-labelled may be none.
 
-    pseudo_weight: of the loss on the pseudo-labelled, beside 1 for that on the labelled.
+    pseudo_weight: of the loss on the pseudo-labelled, beside 1 for that on the labelled.  unlabelled: images that only
+    teachers are asked about, and masks that are 255 outside the image, else 0. Behind the channels of a picture there
+    may be what teachers said of it before (ml.teaching).
     """
 
     images: Tensor
@@ -28,6 +30,7 @@ class Batch:
     pseudo_images: Tensor
     pseudo_masks: Tensor
     pseudo_weight: float
+    unlabelled: tuple[Tensor, Tensor] | None = None
 
 
 Step = Callable[[nn.Module, Batch, torch.Generator], Tensor]

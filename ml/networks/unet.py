@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ml.networks.contract import padded
+
 
 class UNet(nn.Module):
     """Logits of K classes per pixel; `width` channels at full size, doubled at each pooling, four of them by default.
@@ -14,7 +16,7 @@ class UNet(nn.Module):
     Width 16 has 1.94 million parameters, width 8 has 0.49 million (one input channel, four classes).
     """
 
-    def __init__(self, *, channels: int, classes: int, width: int, poolings: int = 4) -> None:
+    def __init__(self, *, channels: int, classes: int, width: int = 16, poolings: int = 4) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(poolings + 1)]
         self.stride = 2**poolings
@@ -26,7 +28,10 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) float, normalised, any size.  Returns (N, K, H, W) logits."""
         height, width = x.shape[-2:]
-        x = _padded(x, self.stride)
+        return self.fitting(padded(x, self.stride))[..., :height, :width]
+
+    def fitting(self, x: Tensor) -> Tensor:
+        """The same of pictures whose height and width are multiples of `stride`."""
         skips = []
         for level, convolve in enumerate(self.down):
             x = convolve(F.max_pool2d(x, 2) if level else x)
@@ -35,7 +40,7 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([skips.pop(), up(x)], dim=1))
         logits: Tensor = self.classify(x)
-        return logits[..., :height, :width]
+        return logits
 
 
 class HalfUNet(nn.Module):
@@ -44,7 +49,7 @@ class HalfUNet(nn.Module):
     Four times as wide as a U-Net of the same cost. Width 16 has 0.48 million parameters, width 32 has 1.94 million.
     """
 
-    def __init__(self, *, channels: int, classes: int, width: int) -> None:
+    def __init__(self, *, channels: int, classes: int, width: int = 16) -> None:
         super().__init__()
         self.stem = _convolution(channels, width, stride=2)
         self.body = UNet(channels=width, classes=classes, width=width, poolings=3)
@@ -52,14 +57,8 @@ class HalfUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) float, normalised, any size.  Returns (N, K, H, W) logits."""
         height, width = x.shape[-2:]
-        halved = self.body(self.stem(_padded(x, 2 * self.body.stride)))
+        halved = self.body.fitting(self.stem(padded(x, 2 * self.body.stride)))
         return F.interpolate(halved, scale_factor=2, mode="bilinear")[..., :height, :width]
-
-
-def _padded(x: Tensor, multiple: int) -> Tensor:
-    """Height and width up to a multiple, by repeating the last row and column."""
-    height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -57,6 +57,7 @@ class ModelRow:
     labelled: int | None
     pseudo: int | None
     evaluations: tuple[Evaluation | None, ...]
+    distilled: bool = False
 
     def miou(self, split: str) -> float | None:
         one = self.evaluations[SHOWN_SPLITS.index(Split(split))]
@@ -162,8 +163,12 @@ def round_rows(rounds: Sequence[Round]) -> list[RoundRow]:
 
 
 def learning_curve(rows: Sequence[RoundRow]) -> SafeString:
-    """Labels against mIoU of each round's last model, one line a split; nothing before there are two rounds of it."""
-    last = [row.models[-1] for row in rows if row.models and any(row.models[-1].evaluations)]
+    """Labels against mIoU of each round's last model, one line a split; nothing before there are two rounds of it.
+
+    Those distilled for the line are left out: a smaller network would look like a worse round.
+    """
+    trained = [[one for one in row.models if not one.distilled] for row in rows]
+    last = [models[-1] for models in trained if models and any(models[-1].evaluations)]
     if len(last) < 2:
         return SafeString()
     lines = [
@@ -236,6 +241,7 @@ def _model_row(stage: Stage) -> ModelRow:
         labelled=seen.labelled if seen else None,
         pseudo=seen.pseudo if seen else None,
         evaluations=in_order(stage.model.evaluations.all()),
+        distilled=stage.kind == "distil",
     )
 
 

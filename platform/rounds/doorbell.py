@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from config import celery_app
 from rounds.models import Stage
 
-TRAINING_KINDS = frozenset({"train", "predict", "evaluate"})  # they start a process of `ml`: queue gpu
+TRAINING_KINDS = frozenset({"train", "distil", "predict", "evaluate"})  # they start a process of `ml`: queue gpu
 EXPIRES = 60  # seconds; the sweep rings again, so rings do not pile up behind a long training
 
 log = logging.getLogger(__name__)

@@ -91,8 +91,8 @@ class Round(models.Model):
         return f"{self.campaign}, round {self.number}"
 
     def latest_model(self) -> "ModelVersion":
-        """The model this round has trained last."""
-        return ModelVersion.objects.filter(stage__round=self).latest("stage__position")
+        """The model this round has trained last; one distilled from it is made for the line, not for the loop."""
+        return ModelVersion.objects.filter(stage__round=self).exclude(stage__kind="distil").latest("stage__position")
 
 
 class Status(models.TextChoices):
@@ -194,7 +194,7 @@ class Snapshot(models.Model):
 
 
 class ModelVersion(models.Model):
-    """Weights left by a training stage. At most one champion a project."""
+    """Weights left by a training or a distillation. At most one champion a project."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="models")
     stage = models.OneToOneField(Stage, models.PROTECT, related_name="model")

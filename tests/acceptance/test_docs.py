@@ -56,8 +56,8 @@ def test_the_management_commands_work_in_reading_order(stack, surfaces, tmp_path
 
 def test_the_researchers_commands_work_in_reading_order(tmp_path):
     told = of(f"{PYTHON} -m ml ")
-    specs = iter(("train", "predict", "evaluate"))
-    assert len(told) == 9
+    specs = iter(("train", "distil", "predict", "evaluate"))
+    assert len(told) == 11
 
     for command in told:
         arguments = shlex.split(command)[1:]
@@ -93,4 +93,6 @@ def spec(verb, surfaces) -> dict:
     if verb == "train":
         return {"classes": ["scratch", "patch", "inclusion"], "labelled": samples, "steps": 3, "batch": 2, "crop": 64}
     weights = str(surfaces.parent / "train" / "checkpoint-3.pt")
+    if verb == "distil":
+        return {**spec("train", surfaces), "network": {"name": "lean"}, "distil": {"teachers": [weights]}}
     return {"classes": ["scratch", "patch", "inclusion"], "checkpoints": [weights], "samples": samples}

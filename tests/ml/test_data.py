@@ -109,7 +109,7 @@ def _of_sizes(*sizes):
 def test_random_crops_cut_the_same_window_from_image_and_mask():
     loaded = _of_sizes((50, 60), (70, 40))
 
-    images, masks = data.random_crops(loaded, [0, 1, 0], 32, np.random.default_rng(0))
+    images, masks, _ = data.random_crops(loaded, [0, 1, 0], 32, np.random.default_rng(0))
 
     assert images.shape == (3, 1, 32, 32)
     assert torch.equal(images[:, 0] // 100, masks)
@@ -119,7 +119,7 @@ def test_random_crops_cut_the_same_window_from_image_and_mask():
 def test_what_an_image_lacks_to_a_crop_is_ignored():
     loaded = _of_sizes((20, 60))
 
-    images, masks = data.random_crops(loaded, [0], 32, np.random.default_rng(0))
+    images, masks, _ = data.random_crops(loaded, [0], 32, np.random.default_rng(0))
 
     assert images.shape == (1, 1, 32, 32)
     assert masks[0, 20:].unique().tolist() == [255]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ml.device import Team
+from ml.networks import build
 from ml.progress import DivergedError
 from ml.spec import NetworkSpec, Sample, SpecError, TrainSpec
 from ml.steps import STEPS
@@ -170,5 +171,21 @@ def test_pseudo_labelled_images_come_on_top_of_the_labelled_ones(tiny_training: 
     """They once took half of the batch: the labels were seen half as often, and pseudo-labels made models worse."""
     from ml.train import _shares
 
-    assert _shares(tiny_training) == (4, 4)
-    assert _shares(dataclasses.replace(tiny_training, pseudo=())) == (4, 0)
+    assert _shares(tiny_training) == (4, 4, 0)
+    assert _shares(dataclasses.replace(tiny_training, pseudo=())) == (4, 0, 0)
+
+
+def test_the_result_says_with_what_weights_the_training_began(tiny_training, tmp_path):
+    network = NetworkSpec("smp_fpn")
+    encoder = build(network, classes=3).encoder
+    torch.save({key: one * 0 + 0.5 for key, one in encoder.state_dict().items()}, tmp_path / "encoder.pt")
+    spec = dataclasses.replace(tiny_training, network=network, steps=1, learning_rate=1e-9)
+
+    fresh = _train(spec, tmp_path / "fresh")
+    given = _train(dataclasses.replace(spec, encoder_weights="../encoder.pt"), tmp_path / "given")
+
+    assert fresh.began == "from scratch"
+    assert given.began.startswith("encoder: weights of ")
+    assert _weights(tmp_path / "given", given.checkpoint)["encoder.conv1.weight"].mean() == pytest.approx(0.5)
+    with pytest.raises(SpecError, match="start_from or encoder_weights, got both"):
+        _train(dataclasses.replace(spec, encoder_weights="imagenet", start_from="x.pt"), tmp_path / "both")

@@ -279,7 +279,12 @@ def fake_ml(monkeypatch) -> list[Any]:
     told: list[Any] = []
 
     def run(verb: str, folder: Any, *, beat: Callable[[dict[str, Any]], None]) -> None:
-        kind = {"train": spec.TrainSpec, "predict": spec.PredictSpec, "evaluate": spec.EvaluateSpec}[verb]
+        kind = {
+            "train": spec.TrainSpec,
+            "distil": spec.TrainSpec,
+            "predict": spec.PredictSpec,
+            "evaluate": spec.EvaluateSpec,
+        }[verb]
         told.append(spec.read(kind, folder))
         beat({"step": 1, "steps": 1})
         spec.write(ANSWERS[verb](told[-1], folder), folder, "result.json")
@@ -325,4 +330,4 @@ def _evaluate(told: spec.EvaluateSpec, folder: Any) -> spec.EvaluateResult:
     return spec.EvaluateResult(figures=figures, images=len(told.samples), per_image="confusions.npz", seconds=1.0)
 
 
-ANSWERS = {"train": _train, "predict": _predict, "evaluate": _evaluate}
+ANSWERS = {"train": _train, "distil": _train, "predict": _predict, "evaluate": _evaluate}

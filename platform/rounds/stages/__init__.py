@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from rounds.models import Stage
-from rounds.stages import acquire, annotate, evaluate, predict, prepare, select, train
+from rounds.stages import acquire, annotate, distil, evaluate, predict, prepare, select, train
 
 RUNNERS: dict[str, Callable[[Stage], None]] = {
     "prepare": prepare.run,
     "train": train.run,
+    "distil": distil.run,
     "predict": predict.run,
     "select": select.run,
     "evaluate": evaluate.run,

@@ -22,7 +22,9 @@ class Measured:
 
 def run(stage: Stage) -> None:
     """Leave an Evaluation per model and split; a split without truth is left out with a note."""
-    models = list(ModelVersion.objects.filter(stage__round=stage.round_id).order_by("stage__position"))
+    models = list(
+        ModelVersion.objects.filter(stage__round=stage.round_id).select_related("stage").order_by("stage__position")
+    )
     truth = {split: samples(stage.round.campaign, split) for split in (Split.VAL, Split.TEST)}
     measured = [_measure(stage, models, split, found) for split, found in truth.items() if found]
     left = outputs.left_behind(stage) if measured else []
@@ -35,8 +37,10 @@ def run(stage: Stage) -> None:
         StageFile.objects.bulk_create(left)
         Evaluation.objects.bulk_create(rows)
 
+    # Of the loop's last model; one that was distilled from it stands in the table.
+    last = max((at for at, model in enumerate(models) if model.stage.kind != "distil"), default=-1)
     notes = [f"No {split.label} image has a known mask: nothing measured there." for split in truth if not truth[split]]
-    transitions.finish(stage, write, {"summary": _summary(measured), "notes": notes})
+    transitions.finish(stage, write, {"summary": _summary(measured, last), "notes": notes})
 
 
 def samples(campaign: Campaign, split: Split) -> tuple[Sample, ...]:
@@ -72,9 +76,9 @@ def _evaluation(stage: Stage, model: ModelVersion, one: Measured, figures: Figur
     )  # fmt: skip
 
 
-def _summary(measured: list[Measured]) -> str:
+def _summary(measured: list[Measured], last: int) -> str:
     if not measured:
         return "nothing measured: no validation or test image has a known mask"
     return ", ".join(
-        f"{one.split.label} mIoU {100 * one.figures[-1].miou:.1f} % ({one.images} images)" for one in measured
+        f"{one.split.label} mIoU {100 * one.figures[last].miou:.1f} % ({one.images} images)" for one in measured
     )

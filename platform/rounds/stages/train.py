@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -24,15 +25,22 @@ def run(stage: Stage) -> None:
     labels = training_labels(stage)
     pseudo = pseudo_labels(stage) if stage.settings.get("pseudo") else []
     refuse_held_out([label.image for label in labels] + [one.image for one in pseudo])
-    folder = outputs.compute(stage, "train", train_spec(stage, labels, pseudo))
-    result = read(TrainResult, folder, "result.json")
+    told = train_spec(stage, labels, pseudo)
+    leave_model(stage, "train", told, snapshot_of(stage, labels, pseudo), parents=_teachers(stage))
+
+
+def leave_model(
+    stage: Stage, verb: str, told: TrainSpec, snapshot: Snapshot, *, parents: Iterable[ModelVersion]
+) -> None:
+    """Run a training and finish the stage with the model it leaves."""
+    result = read(TrainResult, outputs.compute(stage, verb, told), "result.json")
     left = outputs.left_behind(stage)
-    snapshot = _snapshot(stage, labels, pseudo)
 
     def write() -> None:
         snapshot.save()
         StageFile.objects.bulk_create(left)
-        _save_model(stage, result, {one.name: one.sha256 for one in left})
+        model = _save_model(stage, told, result, {one.name: one.sha256 for one in left})
+        model.parents.set(parents)
 
     transitions.finish(stage, write, _summary(result, snapshot))
 
@@ -62,21 +70,23 @@ def refuse_held_out(images: list[Image]) -> None:
             raise HeldOutInTraining(f"Expected training images only, got {image}: {why}.")
 
 
-def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> TrainSpec:
-    """What `ml` is told: the recipe, this stage's settings over it, the samples, and what must not be among them."""
+def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], **values: Any) -> TrainSpec:
+    """What `ml` is told: the recipe, this stage's settings over it, the samples, and what must not be among them.
+
+    values: laid over all of them, as in JSON.
+    """
     campaign = stage.round.campaign
     shards = {one.stage_id: files.absolute(one.path) for one in shards_of(stage)}
-    values: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings
-    values.pop("pseudo", None)
+    values = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings | values
+    for ours in ("pseudo", "teachers"):  # settings of the stage that are not of the training
+        values.pop(ours, None)
     if values.pop("warm_start", False):
         values["start_from"] = str(files.absolute(stage.round.latest_model().path))
     values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
     return dataclasses.replace(
         from_json(TrainSpec, json.dumps(values)),
-        labelled=tuple(_sample(one.image, str(files.absolute(one.path))) for one in labels),
-        pseudo=tuple(
-            _sample(one.image, f"{shards[one.prediction.stage_id]}/{one.prediction.member}") for one in pseudo
-        ),
+        labelled=tuple(sample(one.image, str(files.absolute(one.path))) for one in labels),
+        pseudo=tuple(sample(one.image, f"{shards[one.prediction.stage_id]}/{one.prediction.member}") for one in pseudo),
         held_out=held_out(campaign.project),
     )
 
@@ -92,37 +102,43 @@ def shards_of(stage: Stage) -> QuerySet[StageFile]:
     return StageFile.objects.filter(stage__round=stage.round_id, name="masks.zip")
 
 
-def _sample(image: Image, mask: str) -> Sample:
+def sample(image: Image, mask: str | None = None) -> Sample:
+    """An image as `ml` is told of it."""
     return Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=mask)
 
 
-def _snapshot(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> Snapshot:
+def snapshot_of(
+    stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], unlabelled: Sequence[Image] = ()
+) -> Snapshot:
+    """What the training of this stage sees, not saved yet."""
     shards = {one.stage_id: one.sha256 for one in shards_of(stage)}
     seen = [f"{one.image.view_sha256} {one.sha256} label" for one in labels]
     seen += [
         f"{one.image.view_sha256} {shards[one.prediction.stage_id]}/{one.prediction.member} pseudo" for one in pseudo
     ]
+    seen += [f"{image.view_sha256} unlabelled" for image in unlabelled]
     return Snapshot(
         stage=stage,
         digest=hashlib.sha256("\n".join(sorted(seen)).encode()).hexdigest(),
         labelled=len(labels),
         pseudo=len(pseudo),
-        items=[[one.image_id, one.pk, None] for one in labels] + [[one.image_id, None, one.pk] for one in pseudo],
+        items=[[one.image_id, one.pk, None] for one in labels]
+        + [[one.image_id, None, one.pk] for one in pseudo]
+        + [[image.pk, None, None] for image in unlabelled],
     )
 
 
-def _save_model(stage: Stage, result: TrainResult, sha256: dict[str, str]) -> None:
+def _save_model(stage: Stage, told: TrainSpec, result: TrainResult, sha256: dict[str, str]) -> ModelVersion:
     # Campaigns of one project number their models together.
     project = Project.objects.select_for_update().get(pk=stage.round.campaign.project_id)
     latest = project.models.aggregate(latest=Max("number"))["latest"] or 0
-    model = ModelVersion.objects.create(
+    return ModelVersion.objects.create(
         project=project, stage=stage, number=latest + 1,
-        network=stage.round.campaign.recipe["train"]["network"]["name"],
-        parameters=result.parameters, path=outputs.path_of(stage, result.checkpoint), sha256=sha256[result.checkpoint],
+        network=told.network.name, parameters=result.parameters,
+        path=outputs.path_of(stage, result.checkpoint), sha256=sha256[result.checkpoint],
         checkpoints=[outputs.path_of(stage, name) for name in result.checkpoints],
         image_passes=result.image_passes, seconds=result.seconds,
     )  # fmt: skip
-    model.parents.set(_teachers(stage))
 
 
 def _teachers(stage: Stage) -> Any:
@@ -140,5 +156,5 @@ def _summary(result: TrainResult, snapshot: Snapshot) -> dict[str, Any]:
         "device": result.device,
         "loss": result.loss,
         "curve": [list(point) for point in result.curve],
-        "notes": [result.note] if result.note else [],
+        "notes": [note for note in (result.began, result.note) if note not in {"", "from scratch"}],
     }
