@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from ml.device import Team
 from ml.files import written_whole
 from ml.networks import Segmenter
 from ml.progress import Diary
 from ml.spec import STATE, TrainSpec
+from ml.watch import Watch
 
-FORMAT = 1  # raised when the content changes
+FORMAT = 2  # raised when the content changes
 _DIGEST = 32  # bytes of a sha256, ahead of the rest
 _SHARE = 0.01  # of the time that writing states may take
 _RAREST = 60  # times as seldom as asked for, on however slow a disk
@@ -63,10 +65,18 @@ class Parts:
     """All that changes while a training runs."""
 
     model: Segmenter
+    average: AveragedModel | None
     optimiser: Optimizer
     schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    watch: Watch
     diary: Diary
     draws: Draws
+
+    def by_name(self) -> dict[str, Any]:
+        """Those that give and take a state_dict."""
+        names = ("model", "average", "optimiser", "schedule", "scaler", "watch")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
 
 
 class Keeper:
@@ -121,9 +131,7 @@ class Keeper:
         state = {
             "fingerprint": self._fingerprint,
             "step": step,
-            "model": self._parts.model.state_dict(),
-            "optimiser": self._parts.optimiser.state_dict(),
-            "schedule": self._parts.schedule.state_dict(),
+            "parts": {name: part.state_dict() for name, part in self._parts.by_name().items()},
             "diary": self._parts.diary.state(),
             "draws": draws,
             "device": self._device.type,
@@ -134,9 +142,8 @@ class Keeper:
 
     def _restore(self, state: dict[str, Any]) -> None:
         parts, team = self._parts, self._team
-        parts.model.load_state_dict(state["model"], strict=True)
-        parts.optimiser.load_state_dict(state["optimiser"])
-        parts.schedule.load_state_dict(state["schedule"])
+        for name, part in parts.by_name().items():
+            part.load_state_dict(state["parts"][name])
         parts.diary.restore(state["diary"], self._device)
         parts.diary.remark = f"resumed at step {state['step']} of {parts.diary.pace.steps}"
         if (state["device"], len(state["draws"])) == (self._device.type, team.processes):
@@ -155,7 +162,7 @@ class Keeper:
 
 def _fingerprint(spec: TrainSpec, model: Segmenter) -> str:
     """What the weights depend on: a state of another spec, network or torch is of no use."""
-    told = dataclasses.asdict(dataclasses.replace(spec, held_out=(), threads=0))
+    told = dataclasses.asdict(dataclasses.replace(spec, held_out=(), threads=0, cache=None))
     shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]
     return hashlib.sha256(json.dumps([FORMAT, torch.__version__, told, shapes]).encode()).hexdigest()
 

@@ -93,7 +93,7 @@ def shards_of(stage: Stage) -> QuerySet[StageFile]:
 
 
 def _sample(image: Image, mask: str) -> Sample:
-    return Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=mask)
+    return Sample(str(image.pk), str(files.absolute(image.view)), mask, scene=str(image.scene_id))
 
 
 def _snapshot(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel]) -> Snapshot:
