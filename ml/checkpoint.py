@@ -1,5 +1,6 @@
 """Weights on disk, with the facts needed to use them: network, classes, input normalisation."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 
 from ml.files import written_whole
 from ml.networks import Segmenter, build
-from ml.spec import NetworkSpec, SpecError
+from ml.spec import NetworkSpec, SpecError, from_json
 
 FORMAT = 1  # raised when the content changes
 
@@ -39,23 +40,29 @@ def load(path: Path, *, classes: tuple[str, ...]) -> tuple[Segmenter, Facts]:
     """The model in evaluation mode, with its facts.
 
     Raises:
-        SpecError: the file is missing or no checkpoint, or knows other classes than `classes`.
+        SpecError: the file is missing or no checkpoint, its weights are of another network or no numbers, or it knows
+            other classes than `classes`.
     """
     content = _read(path)
-    known = content["facts"]
-    facts = Facts(
-        network=NetworkSpec(**known["network"]),
-        classes=tuple(known["classes"]),
-        mean=tuple(known["mean"]),
-        std=tuple(known["std"]),
-    )
+    facts = from_json(Facts, json.dumps(content["facts"]))
     if facts.classes != classes:
         raise SpecError(
             f"checkpoint {path}: expected classes {', '.join(classes)}, got {', '.join(facts.classes)}; "
             "use a model that was trained for these classes"
         )
     model = facts.fresh()
-    model.network.load_state_dict(content["weights"], strict=True)
+    try:
+        model.network.load_state_dict(content["weights"], strict=True)
+    except RuntimeError as error:  # torch lists every name that is missing, unexpected, or of another shape
+        why = " ".join(str(error).split())
+        raise SpecError(
+            f"checkpoint {path}: expected the weights of {facts.network.name}, got others ({why[:300]}); "
+            "use the version that wrote it, or train again"
+        ) from error
+    if strange := [name for name, value in content["weights"].items() if not value.isfinite().all()]:
+        raise SpecError(
+            f"checkpoint {path}: expected numbers, got weights that are none ({', '.join(strange[:3])}); train again"
+        )
     return model.eval(), facts
 
 

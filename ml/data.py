@@ -1,8 +1,9 @@
 """Samples decoded once into memory, and batches cut from them."""
 
+import io
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ml import masks as mask_files
+from ml.cache import Keep, opened
 from ml.spec import IGNORE, Sample, SpecError
 
 # All that Pillow and zipfile have been seen to raise for a file whose bytes have changed.
@@ -38,8 +40,12 @@ class Loaded:
         return len(self.ids)
 
 
-def load(samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: int, masks: bool) -> Loaded:
+def load(
+    samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: int, masks: bool, cache: str | None = None
+) -> Loaded:
     """All samples, decoded and checked. Relative paths start at `folder`; `classes` is K, background included.
+
+    cache: folder in which decoded pixels stay; what lies there is mapped into memory, not read.
 
     Raises:
         SpecError: an id comes twice, a file is missing or unreadable, a mask has another size or foreign values.
@@ -47,13 +53,14 @@ def load(samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: i
     _refuse_twins(samples)
     shards: dict[Path, ZipFile] = {}
     try:
-        images = tuple(torch.from_numpy(_read_image(folder / s.image, channels)) for s in samples)
-        if not masks:
-            return Loaded(tuple(s.id for s in samples), images, ())
-        truth = tuple(
-            torch.from_numpy(_read_mask(s, folder, shards, classes=classes, size=tuple(image.shape[1:])))
-            for s, image in zip(samples, images, strict=True)
-        )
+        with opened(folder / cache if cache else None) as keep:
+            images = tuple(torch.from_numpy(_read_image(folder / s.image, channels, keep)) for s in samples)
+            if not masks:
+                return Loaded(tuple(s.id for s in samples), images, ())
+            truth = tuple(
+                torch.from_numpy(_read_mask(s, folder, shards, keep, classes=classes, size=tuple(image.shape[1:])))
+                for s, image in zip(samples, images, strict=True)
+            )
     finally:
         for shard in shards.values():
             shard.close()
@@ -88,22 +95,36 @@ class SameSize:
 
 
 def in_batches(
-    samples: tuple[Sample, ...], folder: Path, *, channels: int, classes: int, masks: bool, batch: int
+    samples: tuple[Sample, ...],
+    folder: Path,
+    *,
+    channels: int,
+    classes: int,
+    masks: bool,
+    batch: int,
+    cache: str | None = None,
 ) -> Iterator[SameSize]:
     """All samples once, at most `batch` at a time, decoded in chunks because a pool can be larger than memory."""
     _refuse_twins(samples)
     for start in range(0, len(samples), _CHUNK):
-        loaded = load(samples[start : start + _CHUNK], folder, channels=channels, classes=classes, masks=masks)
-        by_size: dict[torch.Size, list[int]] = {}
-        for index, image in enumerate(loaded.images):
-            by_size.setdefault(image.shape, []).append(index)
-        for indices in by_size.values():
-            for some in (indices[i : i + batch] for i in range(0, len(indices), batch)):
-                yield SameSize(
-                    positions=[start + index for index in some],
-                    images=torch.stack([loaded.images[index] for index in some]),
-                    masks=torch.stack([loaded.masks[index] for index in some]) if masks else torch.empty(0),
-                )
+        some = samples[start : start + _CHUNK]
+        loaded = load(some, folder, channels=channels, classes=classes, masks=masks, cache=cache)
+        for one in same_sized(loaded, batch):
+            yield replace(one, positions=[start + position for position in one.positions])
+
+
+def same_sized(loaded: Loaded, batch: int) -> Iterator[SameSize]:
+    """All of them once, at most `batch` at a time."""
+    by_size: dict[torch.Size, list[int]] = {}
+    for index, image in enumerate(loaded.images):
+        by_size.setdefault(image.shape, []).append(index)
+    for indices in by_size.values():
+        for some in (indices[i : i + batch] for i in range(0, len(indices), batch)):
+            yield SameSize(
+                positions=some,
+                images=torch.stack([loaded.images[index] for index in some]),
+                masks=torch.stack([loaded.masks[index] for index in some]) if loaded.masks else torch.empty(0),
+            )
 
 
 def mean_and_std(loaded: Loaded) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -125,25 +146,43 @@ def _refuse_twins(samples: tuple[Sample, ...]) -> None:
         seen.add(sample.id)
 
 
-def _read_image(path: Path, channels: int) -> NDArray[np.uint8]:
+def _read_image(path: Path, channels: int, keep: Keep) -> NDArray[np.uint8]:
+    """(C, H, W)."""
+    wanted = "L" if channels == 1 else "RGB"
     try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        content = path.read_bytes()
+        return keep(content, wanted, lambda: _decode_image(content, path, wanted))
     except FileNotFoundError:
         raise SpecError(f"image {path}: no such file; check the paths in spec.json") from None
+    except SpecError:
+        raise
     except _DAMAGED as error:
         raise SpecError(f"image {path}: cannot be read ({error}); replace the file") from error
+
+
+def _decode_image(content: bytes, path: Path, wanted: str) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content)) as image:
+        mode, pixels = image.mode, np.asarray(image.convert(wanted))
     if mode not in {"L", "RGB"}:
         raise SpecError(f"image {path}: expected 8-bit grey or RGB, got mode {mode}; convert it first")
     return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
 
 def _read_mask(
-    sample: Sample, folder: Path, shards: dict[Path, ZipFile], *, classes: int, size: tuple[int, ...]
+    sample: Sample, folder: Path, shards: dict[Path, ZipFile], keep: Keep, *, classes: int, size: tuple[int, ...]
 ) -> NDArray[np.uint8]:
     if sample.mask is None:
         raise SpecError(f"sample {sample.id}: expected a mask, got none; give one or leave the sample out")
-    mask = _decode_mask(folder / sample.mask, shards)
+    path = folder / sample.mask
+    try:
+        content = _content(path, shards)
+        mask = keep(content, "mask", lambda: _decode_mask(content, path))
+    except (FileNotFoundError, KeyError):
+        raise SpecError(f"mask {path}: no such file; check the paths in spec.json") from None
+    except SpecError:
+        raise
+    except _DAMAGED as error:
+        raise SpecError(f"mask {path}: cannot be read ({error}); replace the file") from error
     if mask.shape != size:
         raise SpecError(
             f"mask {sample.mask}: expected {size[1]} x {size[0]} pixels as its image has, "
@@ -157,20 +196,16 @@ def _read_mask(
     return mask
 
 
-def _decode_mask(path: Path, shards: dict[Path, ZipFile]) -> NDArray[np.uint8]:
-    try:
-        if path.parent.suffix == ".zip":
-            shard = shards.get(path.parent) or shards.setdefault(path.parent, ZipFile(path.parent))
-            with shard.open(path.name) as member, Image.open(member) as image:
-                return mask_files.indices(image, path)
-        with Image.open(path) as image:
-            return mask_files.indices(image, path)
-    except (FileNotFoundError, KeyError):
-        raise SpecError(f"mask {path}: no such file; check the paths in spec.json") from None
-    except SpecError:
-        raise
-    except _DAMAGED as error:
-        raise SpecError(f"mask {path}: cannot be read ({error}); replace the file") from error
+def _content(path: Path, shards: dict[Path, ZipFile]) -> bytes:
+    if path.parent.suffix != ".zip":
+        return path.read_bytes()
+    shard = shards.get(path.parent) or shards.setdefault(path.parent, ZipFile(path.parent))
+    return shard.read(path.name)
+
+
+def _decode_mask(content: bytes, path: Path) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content)) as image:
+        return mask_files.indices(image, path)
 
 
 def _random_crop(

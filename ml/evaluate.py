@@ -7,9 +7,9 @@ import numpy as np
 from ml import data, metrics
 from ml.device import choose
 from ml.files import written_whole
-from ml.inference import load_models, probabilities
+from ml.inference import load_models, viewer
 from ml.progress import Pace, Say
-from ml.spec import EvaluateResult, EvaluateSpec, Progress
+from ml.spec import EvaluateResult, EvaluateSpec, Progress, SpecError
 
 PER_IMAGE = "confusions.npz"
 
@@ -21,26 +21,35 @@ def evaluate(spec: EvaluateSpec, folder: Path, *, say: Say) -> EvaluateResult:
     counts (N, K, K) int64 in the order of the samples.
 
     Raises:
-        SpecError: the spec cannot be run.
+        SpecError: the spec cannot be run, or no pixel of the truth counts.
     """
     compute = choose(spec.threads)
     models, channels = load_models(spec, folder, compute)
+    view = viewer(spec, compute)
     classes = len(spec.classes) + 1
     counts = np.zeros((len(models), len(spec.samples), classes, classes), dtype=np.int64)
     pace = Pace(len(spec.samples))
     done = 0
     for batch in data.in_batches(
-        spec.samples, folder, channels=channels, classes=classes, masks=True, batch=spec.batch
+        spec.samples,
+        folder,
+        channels=channels,
+        classes=classes,
+        masks=True,
+        batch=1 if spec.window else spec.batch,
+        cache=spec.cache,
     ):
         truth = batch.masks.numpy()
         for which, model in enumerate(models):
-            found = probabilities(model, batch.images, flip=spec.flip, compute=compute)
+            found = view(model, batch.images)
             predicted = found.argmax(dim=1).cpu().numpy().astype(np.uint8)
             for n, position in enumerate(batch.positions):
                 counts[which, position] = metrics.confusion(truth[n], predicted[n], classes)
         done += len(batch.positions)
         if pace.due(done):
             say(Progress(step=done, steps=len(spec.samples), eta_seconds=pace.eta(done)))
+    if not counts.any():
+        raise SpecError("samples: expected pixels that count, got masks of 255 (ignore) only; label more of them")
     _write_counts(folder / PER_IMAGE, counts, [sample.id for sample in spec.samples])
     return EvaluateResult(
         figures=tuple(

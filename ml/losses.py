@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ml.spec import IGNORE
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over the counted pixels; zero (with a gradient of zero) when there are none.
@@ -121,7 +123,7 @@ def balanced_cross_entropy_and_dice(logits: Tensor, target: Tensor) -> Tensor:
     return balanced_cross_entropy(logits, target) + dice(logits, target)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "balanced_cross_entropy": balanced_cross_entropy,
     "focal": focal,
@@ -182,14 +184,13 @@ def _overlaps(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _one_hot(target: Tensor, logits: Tensor) -> Tensor:
     """(N, K, H, W) of the type of `logits`, zero where ignored."""
-    counted = target != IGNORE
-    return (F.one_hot(target.where(counted, 0), logits.shape[1]).movedim(-1, 1) * counted[:, None]).to(logits.dtype)
+    classes = torch.arange(logits.shape[1], device=target.device)
+    return (target[..., None] == classes).movedim(-1, 1).to(logits.dtype)
 
 
 def _pixels(target: Tensor, classes: int) -> Tensor:
     """Counted pixels of every class: (K,) int64."""
-    counted = target != IGNORE
-    return F.one_hot(target.where(counted, 0), classes)[counted].sum(dim=0)
+    return torch.stack([(target == of).sum() for of in range(classes)])
 
 
 def _mean(each: Tensor, counted: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ml import data, reliability
 from ml.device import choose
 from ml.files import written_whole
-from ml.inference import load_models, probabilities
+from ml.inference import load_models, viewer
 from ml.progress import Pace, Say
 from ml.spec import IGNORE, PredictResult, PredictSpec, Progress, Score, SpecError
 
@@ -29,15 +29,21 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
     _refuse_folders_in_ids(spec)
     compute = choose(spec.threads)
     models, channels = load_models(spec, folder, compute)
+    view = viewer(spec, compute)
     classes = len(spec.classes) + 1
     pace = Pace(len(spec.samples))
     scores: dict[int, Score] = {}
     # PNGs are compressed already.
     with written_whole(folder / MASKS) as temporary, ZipFile(temporary, "w", ZIP_STORED) as shard:
         for batch in data.in_batches(
-            spec.samples, folder, channels=channels, classes=classes, masks=False, batch=spec.batch
+            spec.samples,
+            folder,
+            channels=channels,
+            classes=classes,
+            masks=False,
+            batch=1 if spec.window else spec.batch,
         ):
-            found = torch.stack([probabilities(m, batch.images, flip=spec.flip, compute=compute) for m in models])
+            found = torch.stack([view(model, batch.images) for model in models])
             sure, masks = (part.cpu().numpy() for part in found[-1].max(dim=1))
             masks = masks.astype(np.uint8)
             ids = [spec.samples[position].id for position in batch.positions]

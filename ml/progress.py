@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -58,34 +59,43 @@ class Pace:
 class Diary:
     """The losses of a training. They stay on the device until somebody is told: fetching each would stall a GPU."""
 
-    def __init__(self, *, steps: int, steps_per_epoch: float, say: Say) -> None:
+    def __init__(self, *, steps: int, steps_per_epoch: float, say: Say, began: str = "") -> None:
         self.pace = Pace(steps)
         self.curve: list[tuple[int, float]] = []
         self.stride = math.ceil(steps / _CURVE_POINTS)  # steps between two points of the curve
-        self.began = ""  # with what weights
+        self.began = began  # with what weights
         self.remark = ""  # where it was resumed, or why it was not
         self.trouble = ""  # what is wrong now
         self._steps_per_epoch = steps_per_epoch
         self._say = say
         self._smoothed: Tensor | float = 0.0
         self._weight = 0.0
-        self._tail: list[Tensor] = []
+        self._tail: deque[Tensor] = deque(maxlen=math.ceil(steps / 10))
 
     def note(self, step: int, loss: Tensor) -> None:
         """Raises DivergedError when the loss is no number; `step` counts from 1."""
         loss = loss.detach()
         self._smoothed = _MEMORY * self._smoothed + (1 - _MEMORY) * loss
         self._weight = _MEMORY * self._weight + (1 - _MEMORY)
-        if step > self.pace.steps * 0.9:
-            self._tail.append(loss)
+        self._tail.append(loss)
         if step % self.stride == 0 or step == self.pace.steps:
-            self.curve.append((step, self._current(step)))
+            self.curve.append((step, self.current(step)))
         if self.pace.due(step):
             self._say(self._progress(step))
 
+    def current(self, step: int) -> float:
+        """The smoothed loss; raises DivergedError when it is no number."""
+        value = float(self._smoothed) / self._weight
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"expected a finite loss, got {value} at step {step} of {self.pace.steps}; "
+                "lower learning_rate (a third of it is a good try) and train again"
+            )
+        return value
+
     def final_loss(self) -> float:
-        """Mean over the last tenth of the steps."""
-        return float(torch.stack(self._tail).mean())
+        """Mean over the last steps, a tenth of the schedule."""
+        return float(torch.stack(tuple(self._tail)).mean())
 
     def state(self) -> dict[str, Any]:
         """What is needed to go on writing, in plain numbers."""
@@ -95,7 +105,7 @@ class Diary:
             "curve": self.curve,
             "smoothed": float(self._smoothed),
             "weight": self._weight,
-            "tail": torch.stack(self._tail).tolist() if self._tail else [],
+            "tail": torch.stack(tuple(self._tail)).tolist(),
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
@@ -104,16 +114,7 @@ class Diary:
         self.curve = [(step, loss) for step, loss in state["curve"]]
         self._smoothed = torch.tensor(state["smoothed"], device=device)
         self._weight = state["weight"]
-        self._tail = list(torch.tensor(state["tail"], device=device))
-
-    def _current(self, step: int) -> float:
-        value = float(self._smoothed) / self._weight
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"expected a finite loss, got {value} at step {step} of {self.pace.steps}; "
-                "lower learning_rate (a third of it is a good try) and train again"
-            )
-        return value
+        self._tail.extend(torch.tensor(state["tail"], device=device))
 
     def _progress(self, step: int) -> Progress:
         return Progress(
@@ -121,7 +122,7 @@ class Diary:
             steps=self.pace.steps,
             epoch=math.ceil(step / self._steps_per_epoch),
             epochs=math.ceil(self.pace.steps / self._steps_per_epoch),
-            loss=self._current(step),
+            loss=self.current(step),
             eta_seconds=self.pace.eta(step),
             note="; ".join(filter(None, (self.remark, self.trouble))),
             curve=tuple(self.curve),

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from ml.device import Team
 from ml.files import written_whole
 from ml.progress import Diary
 from ml.spec import STATE, TrainSpec
+from ml.watch import Watch
 
-FORMAT = 1  # raised when the content changes
+FORMAT = 2  # raised when the content changes
 _DIGEST = 32  # bytes of a sha256, ahead of the rest
 _SHARE = 0.01  # of the time that writing states may take
 _RAREST = 60  # times as seldom as asked for, on however slow a disk
@@ -61,11 +63,19 @@ class Draws:
 class Parts:
     """All that changes while a training runs."""
 
-    model: nn.Module  # with the projections of a distillation
+    learner: nn.Module  # the model, with the projections of a distillation
+    average: AveragedModel | None
     optimiser: Optimizer
     schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    watch: Watch
     diary: Diary
     draws: Draws
+
+    def by_name(self) -> dict[str, Any]:
+        """Those that give and take a state_dict."""
+        names = ("learner", "average", "optimiser", "schedule", "scaler", "watch")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
 
 
 class Keeper:
@@ -76,7 +86,7 @@ class Keeper:
         self._parts = parts
         self._team = team
         self._seconds = seconds
-        self._fingerprint = _fingerprint(spec, parts.model)
+        self._fingerprint = _fingerprint(spec, parts.learner)
         # At about two hundred steps of a training: asking the others at every step would hold up a GPU.
         self._stride = parts.diary.stride
         self._due = time.monotonic() + seconds
@@ -120,9 +130,7 @@ class Keeper:
         state = {
             "fingerprint": self._fingerprint,
             "step": step,
-            "model": self._parts.model.state_dict(),
-            "optimiser": self._parts.optimiser.state_dict(),
-            "schedule": self._parts.schedule.state_dict(),
+            "parts": {name: part.state_dict() for name, part in self._parts.by_name().items()},
             "diary": self._parts.diary.state(),
             "draws": draws,
             "device": self._device.type,
@@ -133,9 +141,8 @@ class Keeper:
 
     def _restore(self, state: dict[str, Any]) -> None:
         parts, team = self._parts, self._team
-        parts.model.load_state_dict(state["model"], strict=True)
-        parts.optimiser.load_state_dict(state["optimiser"])
-        parts.schedule.load_state_dict(state["schedule"])
+        for name, part in parts.by_name().items():
+            part.load_state_dict(state["parts"][name])
         parts.diary.restore(state["diary"], self._device)
         parts.diary.remark = f"resumed at step {state['step']} of {parts.diary.pace.steps}"
         if (state["device"], len(state["draws"])) == (self._device.type, team.processes):
@@ -154,7 +161,7 @@ class Keeper:
 
 def _fingerprint(spec: TrainSpec, model: nn.Module) -> str:
     """What the weights depend on: a state of another spec, network or torch is of no use."""
-    told = dataclasses.asdict(dataclasses.replace(spec, held_out=(), threads=0))
+    told = dataclasses.asdict(dataclasses.replace(spec, held_out=(), threads=0, cache=None))
     shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]
     return hashlib.sha256(json.dumps([FORMAT, torch.__version__, told, shapes]).encode()).hexdigest()
 

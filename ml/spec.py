@@ -32,6 +32,7 @@ class Sample:
     id: str
     image: str  # 8-bit PNG, grey or RGB
     mask: str | None = None  # index mask, uint8 (H, W): 0 = background, 255 = ignore
+    scene: str | None = None  # images of one surface share it; an inner validation is carved by it
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,25 @@ class DistilSpec:
 
 
 @dataclass(frozen=True)
+class ScheduleSpec:
+    """How the learning rate goes on from step to step. What a schedule does not take is not read."""
+
+    name: str = "poly"  # key of ml.optimisation.SCHEDULES, or "plateau"
+    warm_up: int = 0  # steps in which the rate first rises, linearly, to that of the schedule; not before plateau
+    power: float = 0.9  # poly: the rate is (1 - done / steps) ^ power
+    last: float = 0.0  # cosine: share of the rate that is left at the end
+    milestones: tuple[int, ...] = ()  # multistep: steps after which the rate is multiplied by `factor`
+    factor: float = 0.5  # multistep, plateau
+    patience: int = 5  # plateau: looks (TrainSpec.look_every) in a row without a better one, before `factor`
+
+
+@dataclass(frozen=True)
 class TrainSpec:
-    """A training on labelled and pseudo-labelled samples, with a fixed schedule: the last weights are the result."""
+    """A training on labelled and pseudo-labelled samples.
+
+    The schedule is fixed and the last weights (or their moving average) are the result. Only with `stop_after` it may
+    end earlier, and its result is that of the best look at the inner validation.
+    """
 
     classes: tuple[str, ...]  # defect classes; index i + 1 in the masks
     labelled: tuple[Sample, ...]
@@ -85,14 +103,33 @@ class TrainSpec:
     step: str = "supervised"  # key of ml.steps.STEPS
     distil: DistilSpec | None = None  # with it the step is that of ml.teaching
     steps: int = 1000  # optimiser steps in all
-    batch: int = 8  # labelled images a step; where there are pseudo-labels, as many pseudo-labelled ones come on top
+    batch: int = 8  # labelled images a batch; where there are pseudo-labels, as many pseudo-labelled ones come on top
+    accumulation: int = 1  # batches whose mean gradient makes one optimiser step
     pseudo_weight: float = 0.5  # of the loss on pseudo-labelled images, beside 1 for that on labelled ones
+    loss: str = "balanced_cross_entropy_and_dice"  # key of ml.losses.LOSSES
+    class_weights: tuple[float, ...] = ()  # of cross_entropy's pixels, background first; () = every class 1
     crop: int = 200  # pixels; smaller images are padded with ignore
     learning_rate: float = 0.01
+    head_rate: float = 1.0  # times learning_rate for all but the network's encoder (PPL: 10)
     weight_decay: float = 1e-4
-    optimiser: str = "sgd"  # key of ml.train.OPTIMISERS
+    optimiser: str = "sgd"  # key of ml.optimisation.OPTIMISERS
+    momentum: float = 0.9  # of sgd
+    nesterov: bool = False  # of sgd
+    schedule: ScheduleSpec = ScheduleSpec()
+    frozen_steps: int = 0  # from the first on, in which the network's encoder learns nothing; `steps` = all along
+    average: float = 0.0  # decay of the weights' exponential moving average, which then is the result; 0 = none
+    inner_validation: float = 0.0  # share of the labelled scenes that is looked at instead of trained on
+    look_every: int = 100  # steps between two looks at it (plateau without one: at the training loss)
+    stop_after: int = 0  # looks in a row without a better one, after which the training ends; 0 = never
+    precision: str = "auto"  # auto (bf16 where the machine is fast at it), fp32, bf16, fp16
     seed: int = 0
     threads: int = 0  # processor threads; 0 = all cores
+    cache: str | None = None  # folder in which decoded pixels stay for later runs; None = each run decodes its own
+
+    @property
+    def unlabelled(self) -> tuple[Sample, ...]:
+        """The images that only teachers are asked about."""
+        return self.distil.unlabelled if self.distil else ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +137,7 @@ class TrainResult:
     """What a training leaves in result.json."""
 
     checkpoint: str  # file name of the final weights
-    checkpoints: tuple[str, ...]  # at thirds of the schedule, the final weights last (PPL stage 1)
+    checkpoints: tuple[str, ...]  # at the thirds of the schedule that were reached, the final weights last
     parameters: int
     steps: int
     image_passes: int  # images through forward + backward
@@ -109,7 +146,9 @@ class TrainResult:
     loss: float  # mean over the last tenth of the steps
     curve: tuple[tuple[int, float], ...]  # (step, smoothed loss), at most 200 points
     began: str = ""  # with what weights, in words
-    note: str = ""  # where it was resumed, or why it was not
+    watched: str = ""  # what plateau and early stopping looked at; "" = nothing did
+    looks: tuple[tuple[int, float], ...] = ()  # (step, what was seen), more is better
+    note: str = ""  # where it was resumed, or why it was not; where it stopped early
 
 
 @dataclass(frozen=True)
@@ -121,8 +160,12 @@ class PredictSpec:
     samples: tuple[Sample, ...]
     batch: int = 16
     flip: bool = False  # average over the image and its mirror images (test-time augmentation)
+    scales: tuple[float, ...] = (1.0,)  # average over the image at these sizes (test-time augmentation)
+    window: int = 0  # pixels: larger images go through in overlapping windows of this size, blended; 0 = whole
+    overlap: float = 0.5  # of two neighbouring windows, at least
     threshold: float = 0.0  # pixels whose highest probability is lower become ignore in the masks
     threads: int = 0
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +199,12 @@ class EvaluateSpec:
     checkpoints: tuple[str, ...]
     samples: tuple[Sample, ...]
     batch: int = 16
-    flip: bool = False
+    flip: bool = False  # this and the next three as in PredictSpec
+    scales: tuple[float, ...] = (1.0,)
+    window: int = 0
+    overlap: float = 0.5
     threads: int = 0
+    cache: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ A step gets pictures in [0, 1] as they were cut from the files; augmentation is 
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ml.augment import strong, weak
-from ml.losses import balanced_cross_entropy_and_dice
+from ml.inference import evaluating
+from ml.losses import Loss, balanced_cross_entropy_and_dice
 from ml.reliability import confidence
 
 
@@ -20,9 +20,9 @@ from ml.reliability import confidence
 class Batch:
     """Pictures (N, C, S, S) float in [0, 1] with masks (N, S, S) uint8; the pseudo-labelled may be none.
 
-    pseudo_weight: of the loss on the pseudo-labelled, beside 1 for that on the labelled.  unlabelled: images that only
-    teachers are asked about, and masks that are 255 outside the image, else 0. Behind the channels of a picture there
-    may be what teachers said of it before (ml.teaching).
+    pseudo_weight: of the loss on the pseudo-labelled, beside 1 for that on the labelled.  loss: of logits and masks.
+    unlabelled: images that only teachers are asked about, and masks that are 255 outside the image, else 0. Behind the
+    channels of a picture there may be what teachers said of it before (ml.teaching).
     """
 
     images: Tensor
@@ -30,6 +30,7 @@ class Batch:
     pseudo_images: Tensor
     pseudo_masks: Tensor
     pseudo_weight: float
+    loss: Loss = balanced_cross_entropy_and_dice
     unlabelled: tuple[Tensor, Tensor] | None = None
 
 
@@ -40,8 +41,9 @@ def supervised(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
     """Weak augmentation of everything."""
     labelled = weak(batch.images, batch.masks, rng)
     if not len(batch.pseudo_images):
-        return _loss(model, *labelled)
-    return _weighted_loss(model, labelled, weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight)
+        images, masks = labelled
+        return batch.loss(model(images).float(), masks.long())
+    return _weighted_loss(model, labelled, weak(batch.pseudo_images, batch.pseudo_masks, rng), batch)
 
 
 def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -59,7 +61,7 @@ def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator)
     unlabelled, pseudo = weak(batch.pseudo_images, batch.pseudo_masks, rng)
     sure = _confidence(model, unlabelled)
     mixed = cut_and_mix(strong(unlabelled, rng), pseudo, images, masks, sure=sure, rng=rng)
-    return _weighted_loss(model, (images, masks), mixed, batch.pseudo_weight)
+    return _weighted_loss(model, (images, masks), mixed, batch)
 
 
 STEPS: dict[str, Step] = {"supervised": supervised, "label_efficient_cutmix": label_efficient_cutmix}
@@ -108,30 +110,14 @@ def _paste(images: Tensor, masks: Tensor, others: Tensor, other_masks: Tensor, w
 
 
 def _confidence(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), evaluating(model):
         return confidence(model(images).float().softmax(dim=1))
 
 
-def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
-    return balanced_cross_entropy_and_dice(model(images).float(), masks.long())
-
-
 def _weighted_loss(
-    model: nn.Module, labelled: tuple[Tensor, Tensor], pseudo: tuple[Tensor, Tensor], weight: float
+    model: nn.Module, labelled: tuple[Tensor, Tensor], pseudo: tuple[Tensor, Tensor], batch: Batch
 ) -> Tensor:
     """Two losses out of one pass: in a common mean, wrong pseudo-labels would outweigh the labels of rare classes."""
     logits = model(torch.cat([labelled[0], pseudo[0]])).float()
     of_labelled, of_pseudo = logits.tensor_split([len(labelled[0])])
-    return balanced_cross_entropy_and_dice(of_labelled, labelled[1].long()) + weight * balanced_cross_entropy_and_dice(
-        of_pseudo, pseudo[1].long()
-    )
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Batch normalisation by its running figures, so that looking at a batch leaves no trace in them."""
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()
+    return batch.loss(of_labelled, labelled[1].long()) + batch.pseudo_weight * batch.loss(of_pseudo, pseudo[1].long())

@@ -20,7 +20,6 @@ from ml.augment import weak
 from ml.data import Loaded
 from ml.device import Compute
 from ml.distillation import LESSONS, STRATEGIES, projections
-from ml.losses import balanced_cross_entropy_and_dice
 from ml.networks import Segmenter
 from ml.networks.contract import Outputs
 from ml.spec import IGNORE, DistilSpec, Lesson, SpecError, TrainSpec
@@ -152,9 +151,9 @@ def _step(spec: TrainSpec, teachers: Teachers, heads: Sequence[str], maps: Seque
         counted, target = masks != IGNORE, masks.long()
         labelled, known = len(batch.images), len(batch.images) + len(batch.pseudo_images)
         target[known:] = IGNORE
-        loss = balanced_cross_entropy_and_dice(said.logits[:labelled], target[:labelled])
+        loss = batch.loss(said.logits[:labelled], target[:labelled])
         if known > labelled:
-            of_pseudo = balanced_cross_entropy_and_dice(said.logits[labelled:known], target[labelled:known])
+            of_pseudo = batch.loss(said.logits[labelled:known], target[labelled:known])
             loss = loss + batch.pseudo_weight * of_pseudo
         lessons = [
             lesson.weight * LESSONS[lesson.loss].compare(said, told, target, counted, **_options(lesson))

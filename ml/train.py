@@ -4,148 +4,147 @@ Several processes (torchrun) share a batch; each computes its part, and the firs
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ml import checkpoint, data, teaching
+from ml import checkpoint, data, teaching, watch
+from ml.checks import check
 from ml.device import Compute, Team, choose
+from ml.losses import LOSSES, Loss, weighted_cross_entropy
 from ml.networks import NETWORKS, Segmenter, encoders
+from ml.optimisation import encoder, moving_average, optimiser, schedule
 from ml.progress import Diary, Say
 from ml.resume import Draws, Keeper, Parts
-from ml.spec import IMAGENET, SAVE_SECONDS, Sample, SpecError, TrainResult, TrainSpec
-from ml.steps import STEPS, Batch
+from ml.spec import IGNORE, IMAGENET, SAVE_SECONDS, SpecError, TrainResult, TrainSpec
+from ml.steps import STEPS, Batch, Step
 
 
-def sgd(parameters: Iterable[nn.Parameter], spec: TrainSpec) -> Optimizer:
-    """Stochastic gradient descent with momentum 0.9."""
-    return SGD(parameters, lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay)
-
-
-def adamw(parameters: Iterable[nn.Parameter], spec: TrainSpec) -> Optimizer:
-    """Adam with decoupled weight decay."""
-    return AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
-
-
-OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], TrainSpec], Optimizer]] = {"sgd": sgd, "adamw": adamw}
-
-
-def train(spec: TrainSpec, folder: Path, *, say: Say, team: Team, save_seconds: float = SAVE_SECONDS) -> TrainResult:
-    """What was left in `folder`: checkpoints at thirds of a fixed schedule, the last weights being the result.
+def train(
+    spec: TrainSpec, folder: Path, *, say: Say, team: Team, save_seconds: float = SAVE_SECONDS, step: Step | None = None
+) -> TrainResult:
+    """What was left in `folder`: checkpoints at thirds of a schedule, the last of them being the result.
 
     On one processor the same spec gives the same weights, also when it goes on from the state of a training that was
-    killed: `state.pt` in `folder`, written about every `save_seconds`.
+    killed: `state.pt` in `folder`, written about every `save_seconds`. `step`: instead of the one the spec names.
 
     Raises:
         SpecError: the spec cannot be run, or a held-out image is among the samples.
         DivergedError: the loss is no number any more.
     """
     check(spec, processes=team.processes)
-    compute = choose(spec.threads, rank=team.local_rank, processes=team.processes)
-    classes = len(spec.classes) + 1
-    channels = spec.network.channels
-    labelled = data.load(spec.labelled, folder, channels=channels, classes=classes, masks=True)
-    pseudo = data.load(spec.pseudo, folder, channels=channels, classes=classes, masks=True)
-    unlabelled = data.load(unlabelled_of(spec), folder, channels=channels, classes=classes, masks=False)
+    spec, inner = watch.carve(spec)
+    compute = choose(spec.threads, precision=spec.precision, rank=team.local_rank, processes=team.processes)
+    load = partial(data.load, folder=folder, channels=spec.network.channels, classes=_classes(spec), cache=spec.cache)
+    labelled, pseudo, looked_at = (load(some, masks=True) for some in (spec.labelled, spec.pseudo, inner))
+    streams = [labelled, pseudo, load(spec.unlabelled, masks=False)]
+    _require_counted(labelled)
     beginning, facts, began = _beginning(spec, folder, labelled)
 
     model = compute.place(beginning)
-    streams = [labelled, pseudo, unlabelled]
     learner: nn.Module = model
-    if spec.distil is None:
-        take_step = STEPS[spec.step]
-    else:
+    take_step = step or STEPS[spec.step]
+    if spec.distil:
         learner, take_step, streams = teaching.begin(spec, folder, model, streams, compute)
-    network = _shared(learner, spec) if team.processes > 1 else learner
-    optimiser = OPTIMISERS[spec.optimiser](learner.parameters(), spec)
-    schedule = LambdaLR(optimiser, lambda done: (1 - done / spec.steps) ** 0.9)
+    average = moving_average(model, spec.average) if spec.average else None
+    result = cast("Segmenter", average.module) if average else model
+    optimise = optimiser(learner, spec, encoder_of=model)
+    rate = schedule(optimise, spec)
+    scaler = compute.scaler()
     draws = Draws.begin(spec.seed, rank=team.rank, device=compute.device)
     batches = _batches(spec, streams, draws, team=team, compute=compute)
-    diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say)
-    diary.began = began
-    parts = Parts(learner, optimiser, schedule, diary, draws)
+    diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say, began=began)
+    looks = watch.Watch(spec, rate, _sight(spec, result, looked_at, diary, compute), inner, team=team)
+    parts = Parts(learner, average, optimise, rate, scaler, looks, diary, draws)
     keeper = Keeper(spec, folder, parts, team=team, seconds=save_seconds)
     thirds = {math.ceil(spec.steps * third / 3): f"checkpoint-{third}.pt" for third in (1, 2, 3)}
+    leave: Callable[[Path], None] = partial(checkpoint.save, result, facts) if team.rank == 0 else lambda _: None
 
-    network.train()
-    for step in range(keeper.resume() + 1, spec.steps + 1):
-        with compute.autocast():
-            loss = take_step(network, next(batches), draws.augmentation)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        diary.note(step, loss)
-        if step in thirds and team.rank == 0:
-            checkpoint.save(model, facts, folder / thirds[step])
-        keeper.keep(step)
+    done = begun = keeper.resume()
+    while done < spec.steps and not looks.over():
+        done += 1
+        if done in {begun + 1, spec.frozen_steps + 1}:
+            network = _ready(learner, model, spec, frozen=done <= spec.frozen_steps, team=team)
+        loss = torch.zeros((), device=compute.device)
+        for _ in range(spec.accumulation):
+            with compute.autocast():
+                part = take_step(network, next(batches), draws.augmentation) / spec.accumulation
+            scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
+        scaler.step(optimise)
+        scaler.update()
+        optimise.zero_grad()
+        if isinstance(rate, LambdaLR):
+            rate.step()
+        if average:
+            average.update_parameters(model)
+        diary.note(done, loss)
+        if looks.look(done) and spec.stop_after:
+            leave(folder / thirds[spec.steps])
+        if done in thirds and not (done == spec.steps and spec.stop_after):
+            leave(folder / thirds[done])
+        keeper.keep(done)
 
     return TrainResult(
         checkpoint=thirds[spec.steps],
-        checkpoints=tuple(thirds.values()),
+        checkpoints=tuple(name for third, name in thirds.items() if third <= done or third == spec.steps),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        steps=spec.steps,
-        image_passes=spec.steps * sum(_shares(spec)),
+        steps=done,
+        image_passes=done * spec.accumulation * sum(_shares(spec)),
         seconds=diary.pace.seconds(),
         device=str(compute),
         loss=diary.final_loss(),
         curve=tuple(diary.curve),
         began=diary.began,
-        note=diary.remark,
+        watched=looks.what,
+        looks=tuple(looks.seen),
+        note="; ".join(filter(None, (diary.remark, looks.remark()))),
     )
 
 
-def check(spec: TrainSpec, *, processes: int) -> None:
-    """Raises SpecError when the spec cannot be run as it stands."""
-    refuse_held_out(spec)
-    if spec.step not in STEPS:
-        raise SpecError(f"step: expected one of {', '.join(STEPS)}, got {spec.step!r}")
-    if spec.distil is not None:
-        teaching.check(spec)
-    if spec.start_from and spec.encoder_weights:
-        raise SpecError("expected start_from or encoder_weights, got both; leave one of them out")
-    if spec.optimiser not in OPTIMISERS:
-        raise SpecError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, got {spec.optimiser!r}")
-    if not spec.labelled:
-        raise SpecError("labelled: expected at least one labelled sample, got none; label some images first")
-    if spec.steps < 1 or spec.crop < 32 or not spec.learning_rate > 0:
-        raise SpecError(
-            f"expected steps >= 1, crop >= 32 and learning_rate > 0, "
-            f"got {spec.steps}, {spec.crop} and {spec.learning_rate}"
-        )
-    if spec.pseudo_weight < 0:
-        raise SpecError(f"pseudo_weight: expected 0 or more, got {spec.pseudo_weight}")
-    if spec.batch < processes or spec.batch % processes:
-        raise SpecError(f"batch: expected a positive multiple of {processes} (processes), got {spec.batch}")
+def _require_counted(labelled: data.Loaded) -> None:
+    if all((mask == IGNORE).all() for mask in labelled.masks):
+        raise SpecError("labelled: expected pixels that count, got masks of 255 (ignore) only; label some images first")
 
 
-def refuse_held_out(spec: TrainSpec) -> None:
-    """Raises SpecError when a validation or test image, by id or by file, would be trained on, or an id comes twice.
+def _ready(learner: nn.Module, model: Segmenter, spec: TrainSpec, *, frozen: bool, team: Team) -> nn.Module:
+    """What is trained, the model's encoder left as it is where frozen; shared by the processes.
 
-    Two ids may share a file: an exact copy among the imported images is an image of its own.
+    Made anew when the encoder thaws: DistributedDataParallel shares the gradients it finds wanted when it is made.
     """
-    held_out = set(spec.held_out)
-    seen: set[str] = set()
-    for sample in (*spec.labelled, *spec.pseudo, *unlabelled_of(spec)):
-        if met := held_out & {sample.id, sample.image}:
-            raise SpecError(
-                f"sample {sample.id}: expected training images only, got {met.pop()!r}, which is held out for "
-                "validation or test; correct the split and prepare the round again"
-            )
-        if sample.id in seen:
-            raise SpecError(f"sample {sample.id}: expected every id once, got it twice; remove one")
-        seen.add(sample.id)
+    learner.train().requires_grad_(True)
+    if frozen:
+        encoder(model).eval().requires_grad_(False)
+    if team.processes == 1:
+        return learner
+    # They must be told when a parameter may stay without a gradient.
+    idle = NETWORKS[spec.network.name].idle or spec.distil is not None
+    return DistributedDataParallel(learner, find_unused_parameters=idle)
 
 
-def unlabelled_of(spec: TrainSpec) -> tuple[Sample, ...]:
-    """The images that only teachers are asked about."""
-    return spec.distil.unlabelled if spec.distil else ()
+def _sight(
+    spec: TrainSpec, model: Segmenter, inner: data.Loaded, diary: Diary, compute: Compute
+) -> Callable[[int], float]:
+    """What a look after a step sees, higher is better: the mean IoU of the inner validation, or minus the loss."""
+
+    def see(step: int) -> float:
+        loss = diary.current(step)
+        if not len(inner):
+            return -loss
+        return watch.mean_iou(model, inner, classes=_classes(spec), batch=spec.batch, compute=compute)
+
+    return see
+
+
+def _classes(spec: TrainSpec) -> int:
+    return len(spec.classes) + 1
 
 
 def _beginning(spec: TrainSpec, folder: Path, labelled: data.Loaded) -> tuple[Segmenter, checkpoint.Facts, str]:
@@ -172,20 +171,20 @@ def _encoder_beginning(spec: TrainSpec, folder: Path, model: Segmenter) -> str:
     return encoders.begin(model.network, None if spec.encoder_weights == IMAGENET else folder / spec.encoder_weights)
 
 
-def _shared(learner: nn.Module, spec: TrainSpec) -> DistributedDataParallel:
-    """Among several processes; they must be told when a parameter may stay without a gradient."""
-    idle = NETWORKS[spec.network.name].idle or spec.distil is not None
-    return DistributedDataParallel(learner, find_unused_parameters=idle)
+def _loss(spec: TrainSpec, compute: Compute) -> Loss:
+    if not spec.class_weights:
+        return LOSSES[spec.loss]
+    return partial(weighted_cross_entropy, weights=torch.tensor(spec.class_weights, device=compute.device))
 
 
 def _shares(spec: TrainSpec) -> tuple[int, int, int]:
     """Labelled, pseudo-labelled and unlabelled images of a step."""
-    return spec.batch, spec.batch if spec.pseudo else 0, spec.batch if unlabelled_of(spec) else 0
+    return spec.batch, spec.batch if spec.pseudo else 0, spec.batch if spec.unlabelled else 0
 
 
 def _steps_per_epoch(spec: TrainSpec) -> float:
     """An epoch is one pass over the stream that takes longest; the others start over meanwhile."""
-    counts = (len(spec.labelled), len(spec.pseudo), len(unlabelled_of(spec)))
+    counts = (len(spec.labelled), len(spec.pseudo), len(spec.unlabelled))
     return max(count / share for count, share in zip(counts, _shares(spec), strict=True) if share)
 
 
@@ -194,6 +193,7 @@ def _batches(
 ) -> Iterator[Batch]:
     """This process's part of every batch, for ever."""
     rng = draws.order
+    loss = _loss(spec, compute)
     streams = [
         (one, _shuffled_for_ever(len(one), share // team.processes, rng, waiting))
         for one, share, waiting in zip(loaded, _shares(spec), draws.waiting, strict=True)
@@ -207,7 +207,7 @@ def _batches(
             if soft is not None:
                 images = torch.cat([images, soft.to(compute.device, non_blocking=True)], dim=1)
             parts.append((images.contiguous(memory_format=torch.channels_last), masks.to(compute.device)))
-        yield Batch(*parts[0], *parts[1], pseudo_weight=spec.pseudo_weight, unlabelled=parts[2])
+        yield Batch(*parts[0], *parts[1], pseudo_weight=spec.pseudo_weight, loss=loss, unlabelled=parts[2])
 
 
 def _shuffled_for_ever(count: int, share: int, rng: np.random.Generator, waiting: list[int]) -> Iterator[list[int]]:

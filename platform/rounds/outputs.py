@@ -1,8 +1,11 @@
 """The folder of an attempt, `stages/<stage>/attempt-<n>/`, and the rows of what is left in it."""
 
+import dataclasses
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from django.conf import settings
 
 from catalog import files
 from ml import spec
@@ -33,7 +36,8 @@ def compute(stage: Stage, verb: str, told: Any, part: str = "") -> Path:
     """
     folder = folder_for(stage, part)
     _take_over(stage, part, folder)
-    spec.write(told, folder, "spec.json")
+    # Of all stages alike: whatever one has decoded, the next one maps. Beside the data, for no backup needs it.
+    spec.write(dataclasses.replace(told, cache=str(Path(settings.DATA_DIR).with_name("cache"))), folder, "spec.json")
     transitions.beat(stage, {"note": "starting"})
     run_ml(verb, folder, beat=lambda progress: transitions.beat(stage, progress or None))
     return folder

@@ -99,6 +99,25 @@ def tiny_training(toy: Callable[[int], tuple[Sample, ...]]) -> TrainSpec:
     )  # fmt: skip
 
 
+class _WithEncoder(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU()
+        )
+        self.classify = torch.nn.Conv2d(4, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classify(self.encoder(x))
+        return logits
+
+
+@pytest.fixture
+def with_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network that is made is a tiny one with an encoder."""
+    monkeypatch.setattr(checkpoint, "build", lambda *_: _WithEncoder())
+
+
 def _picture(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     size = 40
     mask = np.zeros((size, size), dtype=np.uint8)
@@ -115,4 +134,4 @@ def _write(folder: Path, name: str, picture: NDArray[np.uint8], mask: NDArray[np
     image_path, mask_path = folder / f"{name}.png", folder / f"{name}-mask.png"
     Image.fromarray(picture).save(image_path)
     Image.fromarray(mask).save(mask_path)
-    return Sample(name, str(image_path), str(mask_path))
+    return Sample(name, str(image_path), str(mask_path), scene=f"scene of {name}")

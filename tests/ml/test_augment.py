@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -99,3 +101,22 @@ def test_the_same_generator_draws_the_same_augmentation():
 
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("size", [24, 30])
+def test_a_zoom_is_the_affine_map_torch_makes_of_its_draws(size, monkeypatch):
+    from ml import augment
+
+    grids = []
+    sample = augment.F.grid_sample
+    monkeypatch.setattr(augment.F, "grid_sample", lambda x, grid, **kw: grids.append(grid) or sample(x, grid, **kw))
+    images, masks = _batch(5, size)
+
+    augment._zoomed(images, masks, torch.Generator().manual_seed(2))
+
+    rng = torch.Generator().manual_seed(2)
+    scale = torch.exp((torch.rand(5, 1, 1, 1, generator=rng).flatten() * 2 - 1) * math.log(4 / 3))
+    shift = (torch.rand(5, 2, generator=rng) * 2 - 1) * (1 - scale).clamp_min(0)[:, None]
+    theta = torch.cat([torch.diag_embed(scale[:, None].expand(-1, 2)), shift[:, :, None]], dim=2)
+    expected = torch.nn.functional.affine_grid(theta, [5, 1, size, size], align_corners=False)
+    torch.testing.assert_close(grids[0], expected)

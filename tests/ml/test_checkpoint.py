@@ -27,7 +27,28 @@ def test_weights_that_do_not_fit_are_not_loaded_in_part(tmp_path):
     content["weights"].popitem()
     torch.save(content, tmp_path / "a.pt")
 
-    with pytest.raises(RuntimeError, match="Missing key"):
+    with pytest.raises(SpecError, match=r"expected the weights of unet, got others .*Missing key.*; use the version"):
+        checkpoint.load(tmp_path / "a.pt", classes=FACTS.classes)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    checkpoint.save(FACTS.fresh(), FACTS, tmp_path / "a.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    content["facts"]["network"]["name"] = "half_unet"
+    torch.save(content, tmp_path / "a.pt")
+
+    with pytest.raises(SpecError, match="expected the weights of half_unet, got others"):
+        checkpoint.load(tmp_path / "a.pt", classes=FACTS.classes)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    """All they can predict is background, on every image."""
+    model = FACTS.fresh()
+    torch.nn.init.constant_(model.network.get_parameter("classify.bias"), value)
+    checkpoint.save(model, FACTS, tmp_path / "a.pt")
+
+    with pytest.raises(SpecError, match=r"expected numbers, got weights that are none \(classify.bias\); train again"):
         checkpoint.load(tmp_path / "a.pt", classes=FACTS.classes)
 
 

@@ -154,6 +154,28 @@ def test_closing_stdin_ends_a_training_with_all_its_processes(tiny_training, tmp
     assert not _trainings(folder)
 
 
+def test_bench_training_measures_any_network_and_leaves_figures_and_a_table(tmp_path):
+    ran = _ml(
+        "bench", "training", "--networks", "half_unet", "--steps", 3, "--size", 32, "--batch", 2, "--out", tmp_path
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads((tmp_path / "training.json").read_text())
+    (one,) = figures["networks"].values()
+    assert one["ratio"] > 0.5, "the loop does what bare does, and more"
+    assert 0 < one["share_of_matrix_rate"] < 1.5
+    assert one["operations_per_step"] == pytest.approx(3 * 2 * 2 * 12e6, rel=0.5)
+    assert {"processor", "threads", "precision", "torch", "commit", "load"} <= figures["machine"].keys()
+    assert "| half_unet |" in (tmp_path / "training.md").read_text()
+
+
+def test_bench_training_names_the_networks_it_knows(tmp_path):
+    ran = _ml("bench", "training", "--networks", "vgg", "--out", tmp_path)
+
+    assert ran.returncode == 1
+    assert "networks: expected some of unet, half_unet" in ran.stderr.splitlines()[-1]
+
+
 def test_what_the_platform_imports_does_not_import_torch():
     code = (
         "import sys, ml.__main__, ml.acquisition, ml.metrics, ml.scoring, ml.dividing, ml.landmarks, ml.statistics, ml.recipes, ml.scenes, ml.spec, ml.synthetic;"

@@ -56,6 +56,16 @@ def test_pixels_to_ignore_are_not_counted(spec, tmp_path):
     assert np.sum(result.figures[0].confusion) == 400
 
 
+def test_truth_of_nothing_but_ignored_pixels_gives_no_figures(spec, tmp_path):
+    Image.fromarray(np.full((40, 40), 255, np.uint8)).save(tmp_path / "truth.png")
+    sample = dataclasses.replace(spec.samples[0], mask="truth.png")
+
+    with pytest.raises(SpecError, match="expected pixels that count, got masks of 255"):
+        evaluate(dataclasses.replace(spec, samples=(sample,)), tmp_path, say=lambda _: None)
+
+    assert not (tmp_path / "confusions.npz").exists()
+
+
 def test_a_sample_without_truth_is_refused(spec, tmp_path):
     sample = dataclasses.replace(spec.samples[0], mask=None)
 

@@ -14,9 +14,10 @@ import torch
 from ml import resume
 from ml import spec as specs
 from ml.device import Team
-from ml.spec import STATE, NetworkSpec
+from ml.optimisation import OPTIMISERS
+from ml.spec import STATE, NetworkSpec, ScheduleSpec
 from ml.steps import STEPS
-from ml.train import OPTIMISERS, train
+from ml.train import train
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ("checkpoint-1.pt", "checkpoint-2.pt", "checkpoint-3.pt")
@@ -82,6 +83,57 @@ def test_it_comes_to_the_same_weights_curve_and_loss(spec, tmp_path, killed_at, 
     assert result.note == "resumed at step 9 of 12"
     assert _same(tmp_path / "whole", tmp_path / "run")
     assert (result.loss, result.curve) == (whole.loss, whole.curve)
+
+
+_PLATEAU = ScheduleSpec("plateau", patience=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nesterov": True, "schedule": ScheduleSpec("cosine", warm_up=3, last=0.1)},
+        {"schedule": ScheduleSpec("multistep", milestones=(4, 9)), "accumulation": 2, "average": 0.9},
+        {"schedule": _PLATEAU, "look_every": 2, "optimiser": "adam"},
+        {"schedule": _PLATEAU, "look_every": 1, "inner_validation": 0.3, "average": 0.9},
+        {"look_every": 4, "inner_validation": 0.3, "stop_after": 3, "accumulation": 2},
+        {"loss": "cross_entropy", "class_weights": (0.5, 1.0, 2.0), "precision": "fp32"},
+        {"precision": "fp16", "average": 0.5, "loss": "dice"},
+        {"frozen_steps": 7, "head_rate": 10.0},
+        {"frozen_steps": 10, "average": 0.9, "accumulation": 2},
+    ],
+    ids="-".join,
+)
+def test_it_comes_to_the_same_with_whatever_options(spec, tmp_path, killed_at, with_encoder, options):
+    spec = dataclasses.replace(spec, **options)
+    whole = _train(spec, tmp_path / "whole")
+
+    calls = spec.accumulation
+    killed_at(spec, tmp_path / "run", 6 * calls)
+    killed_at(spec, tmp_path / "run", 4 * calls)  # after five more steps
+    result = _train(spec, tmp_path / "run")
+
+    assert "resumed at step 8 of 12" in result.note
+    assert _same(tmp_path / "whole", tmp_path / "run")
+    assert (result.loss, result.curve, result.looks) == (whole.loss, whole.curve, whole.looks)
+
+
+def test_a_training_that_was_about_to_end_early_ends_there_when_it_goes_on(spec, tmp_path, monkeypatch):
+    spec = dataclasses.replace(spec, inner_validation=0.3, look_every=1, stop_after=1, learning_rate=1e-9)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("ml.train.TrainResult", _killed)  # right after the last state was written
+        _train(spec, tmp_path / "run")
+
+    result = _train(spec, tmp_path / "run")
+
+    assert result.steps == 2
+    assert (
+        result.note
+        == "resumed at step 2 of 12; stopped at step 2 of 12: best at step 1 (" + f"{result.looks[0][1]:.4f})"
+    )
+
+
+def _killed(**_):
+    raise Killed
 
 
 def test_its_state_is_all_that_another_attempt_needs(spec, tmp_path, killed_at):
@@ -170,7 +222,7 @@ def test_other_labels_or_settings_start_afresh_with_a_note(spec, tmp_path, kille
 def test_what_does_not_change_the_weights_does_not_start_it_afresh(spec, tmp_path, killed_at):
     killed_at(spec, tmp_path / "run", 6)
 
-    result = _train(dataclasses.replace(spec, held_out=("new",), threads=2), tmp_path / "run")
+    result = _train(dataclasses.replace(spec, held_out=("new",), threads=2, cache="kept"), tmp_path / "run")
 
     assert result.note == "resumed at step 5 of 12"
 
@@ -226,7 +278,10 @@ def _folder(tmp_path, spec, name):
 
 @pytest.mark.parametrize("arguments", [(), ("--processes", "2")])
 def test_a_process_killed_at_any_moment_leaves_the_weights_of_an_undisturbed_one(tiny_training, tmp_path, arguments):
-    spec = dataclasses.replace(tiny_training, steps=40, step="label_efficient_cutmix", optimiser="adamw")
+    spec = dataclasses.replace(
+        tiny_training, steps=24, step="label_efficient_cutmix", optimiser="adamw", average=0.9, accumulation=2,
+        inner_validation=0.3, schedule=_PLATEAU, look_every=5,
+    )  # fmt: skip
     whole, killed = (_folder(tmp_path, spec, name) for name in ("whole", "killed"))
     _finish(_start(whole, *arguments))
     moment = random.random() * specs.read(specs.TrainResult, whole, "result.json").seconds / 3

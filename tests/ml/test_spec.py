@@ -4,8 +4,8 @@ import json
 import pytest
 
 from ml import recipes, spec
+from ml.optimisation import OPTIMISERS
 from ml.steps import STEPS
-from ml.train import OPTIMISERS
 
 TRAINING = spec.TrainSpec(
     classes=("scratch",),

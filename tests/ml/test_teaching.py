@@ -44,10 +44,10 @@ def teacher(tmp_path):
 @pytest.fixture
 def spec(toy, teacher):
     """Two labelled and four unlabelled images, a teacher of the student's kind but wider, three steps."""
-    samples = toy(6)
+    samples = [dataclasses.replace(one, scene=str(number % 3)) for number, one in enumerate(toy(6))]
     unlabelled = tuple(dataclasses.replace(one, mask=None) for one in samples[2:])
     return TrainSpec(
-        classes=CLASSES, labelled=samples[:2], network=NetworkSpec("half_unet", width=2), steps=3, batch=2, crop=32,
+        classes=CLASSES, labelled=tuple(samples[:2]), network=NetworkSpec("half_unet", width=2), steps=3, batch=2, crop=32,
         threads=1, distil=DistilSpec(teachers=(teacher(),), unlabelled=unlabelled),
     )  # fmt: skip
 
@@ -92,11 +92,14 @@ def test_a_student_comes_to_say_of_unlabelled_images_what_its_teacher_says(spec,
     assert _agreement(tmp_path / "taught", longer) > _agreement(tmp_path / "alone", longer) + 0.2
 
 
-def test_a_distillation_that_was_killed_comes_to_the_same_weights_projections_included(spec, teacher, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"average": 0.5, "accumulation": 2, "inner_validation": 0.5, "look_every": 2}])
+def test_a_distillation_that_was_killed_comes_to_the_same_weights_projections_included(
+    spec, teacher, tmp_path, options
+):
     lessons = (Lesson("normalised_features"), Lesson("kl", temperature=2.0))
     wider = (teacher(NetworkSpec("lean", width=4)),)
     told = dataclasses.replace(
-        spec, **LEAN, steps=6, distil=dataclasses.replace(spec.distil, lessons=lessons, teachers=wider)
+        spec, **LEAN, **options, steps=6, distil=dataclasses.replace(spec.distil, lessons=lessons, teachers=wider)
     )
     _distil(told, tmp_path / "whole")
 
@@ -112,7 +115,7 @@ def test_a_distillation_that_was_killed_comes_to_the_same_weights_projections_in
         patch.setattr("ml.progress.Pace.due", lambda *_: True)
         train(told, tmp_path / "run", say=until, team=Team(), save_seconds=0.0)
     state = torch.load(io.BytesIO((tmp_path / "run" / "state.pt").read_bytes()[32:]), weights_only=True)
-    assert any(key.startswith("project.") for key in state["model"])
+    assert any(key.startswith("project.") for key in state["parts"]["learner"])
     result = train(told, tmp_path / "run", say=lambda _: None, team=Team(), save_seconds=0.0)
 
     assert result.note.startswith("resumed at step 2")

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from ml.checks import refuse_held_out
 from ml.device import Team
 from ml.networks import build
+from ml.optimisation import OPTIMISERS
 from ml.progress import DivergedError
 from ml.spec import NetworkSpec, Sample, SpecError, TrainSpec
 from ml.steps import STEPS
-from ml.train import OPTIMISERS, _shuffled_for_ever, refuse_held_out, train
+from ml.train import _shuffled_for_ever, train
 
 
 def _train(spec, folder, said=None):

@@ -189,8 +189,8 @@ def test_nothing_is_left_of_two_that_train_together_when_one_process_is_killed(
     if victim != "worker":
         said = next(line for line in iter(worker.stdout.readline, "") if line.startswith("may pass: "))
         assert said.startswith("may pass: True"), said
-        assert "SIGKILL" in said
-        assert "out of memory?" in said
+        # The other may fall over its neighbour's end before anybody notices that end.
+        assert ("SIGKILL" in said and "out of memory?" in said) or "one of 2 processes failed" in said, said
 
 
 def children(pid: int) -> list[int]:

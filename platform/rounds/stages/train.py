@@ -104,7 +104,7 @@ def shards_of(stage: Stage) -> QuerySet[StageFile]:
 
 def sample(image: Image, mask: str | None = None) -> Sample:
     """An image as `ml` is told of it."""
-    return Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=mask)
+    return Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=mask, scene=str(image.scene_id))
 
 
 def snapshot_of(
