@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from catalog.models import Project
 from config import celery_app, health, programs, services, supervision
 from config.doctor import Finding, Mark
 from labelling import health as labelling_health
@@ -53,6 +55,18 @@ def paused(on_the_stack):
             services.wait_for(everything)  # workers find their queue again
 
     return pause
+
+
+@pytest.fixture
+def asked(stack, surfaces, begin, wait_for):
+    """A campaign of a project of its own, where nobody has labelled anything yet, with three questions at people."""
+    name = f"Untouched {time.time_ns()}"
+    stack.manage("import_images", name, str(surfaces), "--benchmark")
+    campaign = begin(
+        project=Project.objects.get(name=name), scripted=False, recipe_name="supervised", first_batch=3, batch=2
+    )
+    wait_for(lambda: Task.objects.filter(project__campaign=campaign).count() == 3, why="round 0's questions")
+    return campaign
 
 
 def test_a_healthy_installation_is_told_so(stack):
@@ -159,11 +173,9 @@ def test_a_label_studio_of_another_version_is_told(stack, monkeypatch):
     assert "answers, 0.9.x is tested." in told(labelling_health.account, Mark.DOUBTFUL)
 
 
-def test_what_people_changed_or_lost_in_label_studio_is_told(begin, wait_for, paused):
-    campaign = begin(scripted=False, recipe_name="supervised", first_batch=3, batch=2)
-    sent = Task.objects.filter(project__campaign=campaign)
-    wait_for(lambda: sent.count() == 3, why="round 0's questions")
-    project = LabellingProject.objects.get(campaign=campaign)
+def test_what_people_changed_or_lost_in_label_studio_is_told(asked, paused):
+    sent = Task.objects.filter(project__campaign=asked)
+    project = LabellingProject.objects.get(campaign=asked)
     assert not told(labelling_health.projects)
     headers = {"Authorization": f"Token {settings.LABEL_STUDIO_TOKEN}"}
 
@@ -197,11 +209,9 @@ def test_what_people_changed_or_lost_in_label_studio_is_told(begin, wait_for, pa
         assert "HTTP 404" in told(labelling_health.projects)
 
 
-def test_questions_and_answers_that_do_not_move_are_told(begin, wait_for, paused):
-    campaign = begin(scripted=False, recipe_name="supervised", first_batch=3, batch=2)
-    sent = Task.objects.filter(project__campaign=campaign)
-    wait_for(lambda: sent.count() == 3, why="round 0's questions")
-    project = LabellingProject.objects.filter(campaign=campaign)
+def test_questions_and_answers_that_do_not_move_are_told(asked, paused):
+    sent = Task.objects.filter(project__campaign=asked)
+    project = LabellingProject.objects.filter(campaign=asked)
 
     with paused("worker-default", "beat"):
         project.update(polled_at=timezone.now() - HOUR, error="Label Studio refused to import 3 tasks")
@@ -214,6 +224,6 @@ def test_questions_and_answers_that_do_not_move_are_told(begin, wait_for, paused
         assert f"annotation 900000 cannot be read: {problem}" in told(labelling_health.projects, Mark.DOUBTFUL)
 
         RemoteAnnotation.objects.filter(remote_id=900_000).delete()
-        Stage.objects.filter(round__campaign=campaign, kind="acquire").update(finished_at=timezone.now() - HOUR)
+        Stage.objects.filter(round__campaign=asked, kind="acquire").update(finished_at=timezone.now() - HOUR)
         sent[0].delete()
         assert "1 questions wait to be sent" in told(labelling_health.projects)
