@@ -122,6 +122,7 @@ class PredictSpec:
     batch: int = 16
     flip: bool = False  # average over the image and its mirror images (test-time augmentation)
     threshold: float = 0.0  # pixels whose highest probability is lower become ignore in the masks
+    second: str | None = None  # checkpoint of another model, whose masks are only compared with those of the last one
     threads: int = 0
 
 
@@ -140,7 +141,7 @@ class Score:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction leaves: masks.zip (one palette PNG a sample) beside it, scores in the order of the samples."""
+    """What a prediction leaves: scores in the order of the samples, masks.zip (a palette PNG each) and facts.npz."""
 
     masks: str
     scores: tuple[Score, ...]

@@ -46,12 +46,23 @@ def images_for(stage: Stage) -> QuerySet[Image]:
     return images.exclude(pk__in=PseudoLabel.objects.filter(stage__round=stage.round_id).values("image"))
 
 
+def second_model(stage: Stage, model: ModelVersion) -> str:
+    """Whose masks are compared with the model's: the round's first, which taught it; its own state before the last.
+
+    The latter where the round has one model only.
+    """
+    first = ModelVersion.objects.filter(stage__round=stage.round_id).earliest("stage__position")
+    return first.path if first != model else str(model.checkpoints[-2])
+
+
 def predict_spec(stage: Stage, model: ModelVersion, images: list[Image]) -> PredictSpec:
     """What `ml` is told; earlier checkpoints come along only where their agreement is asked for."""
     campaign = stage.round.campaign
     options: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["predict"] | stage.settings
     options.pop("on")
     paths = model.checkpoints if options.pop("stability", False) else [model.path]
+    if options.pop("second", False):
+        options["second"] = str(files.absolute(second_model(stage, model)))
     return PredictSpec(
         classes=tuple(campaign.project.class_names()),
         checkpoints=tuple(str(files.absolute(path)) for path in paths),
