@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,11 +79,11 @@ def _plan(options: argparse.Namespace) -> Plan:
     if without := [name for name in (*splits["train"], *splits["test"]) if name not in folder.masks]:
         raise SpecError(f"expected a mask of every image, {len(without)} have none: {without[0]}, ...")
     settings = json.dumps(json.loads(options.train), sort_keys=True)
+    # The seeds of an arm one after the other: arms of a seed share steps, and would wait for each other.
     cells = [
         Cell(recipe, acquisition, seed, tuple(options.budgets))
         for recipe in options.recipes for acquisition in options.acquisitions for seed in options.seeds
     ]  # fmt: skip
-    # The longest first would be better for the last minutes; different seeds first shares the common first budget.
     cells += [Cell(FULL, "random_scenes", seed, (len(splits["train"]),)) for seed in options.seeds]
     return Plan(
         folder=str(folder.root), masks=str(folder.root / "masks"), classes=folder.classes,
@@ -127,6 +128,8 @@ def _refuse_other_plan(plan: Plan, out: Path) -> None:
 
 def _commit() -> str:
     """Of the code that runs; "unknown" outside a repository."""
+    if not shutil.which("git"):
+        return "unknown"
     told = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,

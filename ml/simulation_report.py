@@ -131,8 +131,8 @@ def _markdown(told: dict[str, Any], title: str) -> str:
         f"{told['image_passes']:,} image passes, {told['seconds']:,} s of training and prediction (steps that cells "
         "share counted for each). Last weights; test decided nothing."),
         "",
-        ("Test mIoU with background, one confusion matrix over the split, percent: mean over seeds and half of its 95 % "
-        "interval (Student's t)."),
+        ("Test mIoU with background, one confusion matrix over the split, percent: mean over seeds and half of its "
+        "95 % interval (Student's t)."),
         "",
         f"| labels | {' | '.join(str(one) for one in arms[0]['budgets'])} |",
         f"|---|{'---|' * len(arms[0]['budgets'])}",
