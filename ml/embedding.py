@@ -15,7 +15,7 @@ LENGTH = 64  # of a vector
 def embedding(model: nn.Module, images: Tensor, compute: Compute) -> Tensor:
     """(N, 64) float32 of unit length: channel means of the network's smallest map, wherever it is.
 
-    images: (N, C, H, W) uint8. At a quarter of the cost of a prediction, or less. A map of more channels is projected
+    images: (N, C, H, W) uint8. A map of more channels is projected
     at random, always the same way; one of fewer is filled up with zeros.
     """
     pictures = images.to(compute.device).float().div(255)

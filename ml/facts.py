@@ -15,7 +15,7 @@ from ml.acquisition import Candidate
 from ml.files import written_whole
 
 FACTS = "facts.npz"
-OF_CANDIDATES = ("margin", "class_uncertainty", "embedding", "disagreement")
+IN_FACTS = ("margin", "class_uncertainty", "embedding", "disagreement")
 
 
 class Scored(Protocol):
@@ -38,7 +38,7 @@ def write(path: Path, ids: Sequence[str], facts: Mapping[str, NDArray[np.float16
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """By id, what a Candidate has beside what its row says."""
     with np.load(path) as held:
-        columns = {name: held[name] for name in OF_CANDIDATES if name in held}
+        columns = {name: held[name] for name in IN_FACTS if name in held}
         ids = held["ids"].tolist()
     return {
         one: {name: _plain(column[row].tolist()) for name, column in columns.items()} for row, one in enumerate(ids)

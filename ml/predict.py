@@ -27,15 +27,19 @@ MASKS = "masks.zip"
 
 
 def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
-    """What was left in `folder`: masks.zip with one palette PNG per sample, facts.npz, and scores of the samples.
+    """What was left in `folder`: masks.zip with one palette PNG per sample, and scores in the order of the samples.
+
+    Where they are asked for, facts.npz lies beside it (ml.facts).
 
     Raises:
         SpecError: the spec cannot be run.
     """
     _refuse_folders_in_ids(spec)
+    if spec.second and not spec.facts:
+        raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
     compute = choose(spec.threads)
     models, channels = load_models(spec, folder, compute)
-    second = load_second(spec, folder, compute, channels) if spec.second else None
+    second = _load_second(spec, folder, compute, channels) if spec.second else None
     classes = len(spec.classes) + 1
     pace = Pace(len(spec.samples))
     scores: dict[int, Score] = {}
@@ -53,26 +57,16 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
             for name, mask in zip(ids, np.where(sure < spec.threshold, IGNORE, masks), strict=True):
                 shard.writestr(f"{name}.png", palette_png(mask))
             scores |= zip(batch.positions, _scores(ids, found, masks), strict=True)
-            seen += ids
-            for name, values in _facts(found[-1], models[-1], second, batch.images, spec, compute).items():
-                facts[name].append(values.half().cpu())
+            if spec.facts:
+                seen += ids
+                for name, values in _facts(found[-1], models[-1], second, batch.images, spec, compute).items():
+                    facts[name].append(values.half().cpu())
             if pace.due(len(scores)):
                 say(Progress(step=len(scores), steps=len(spec.samples), eta_seconds=pace.eta(len(scores))))
-    write_facts(folder / FACTS, seen, {name: torch.cat(values).numpy() for name, values in facts.items()})
+    if spec.facts:
+        write_facts(folder / FACTS, seen, {name: torch.cat(values).numpy() for name, values in facts.items()})
     ordered = tuple(scores[position] for position in range(len(spec.samples)))
     return PredictResult(masks=MASKS, scores=ordered, seconds=pace.seconds(), device=str(compute))
-
-
-def load_second(spec: PredictSpec, folder: Path, compute: Compute, channels: int) -> Segmenter:
-    """The model whose masks are compared.
-
-    Raises:
-        SpecError: it takes other pictures.
-    """
-    (model,), own = load_models(replace(spec, checkpoints=(str(spec.second),)), folder, compute)
-    if own != channels:
-        raise SpecError("second: expected a model for the same pictures, grey or RGB, got the other; choose another")
-    return model
 
 
 def palette_png(mask: NDArray[np.uint8]) -> bytes:
@@ -112,6 +106,18 @@ def _scores(ids: list[str], found: Tensor, masks: NDArray[np.uint8]) -> list[Sco
         )
         for n in range(len(ids))
     ]
+
+
+def _load_second(spec: PredictSpec, folder: Path, compute: Compute, channels: int) -> Segmenter:
+    """The model whose masks are compared.
+
+    Raises:
+        SpecError: it takes other pictures.
+    """
+    (model,), own = load_models(replace(spec, checkpoints=(str(spec.second),)), folder, compute)
+    if own != channels:
+        raise SpecError("second: expected a model for the same pictures, grey or RGB, got the other; choose another")
+    return model
 
 
 def _facts(  # noqa: PLR0917 - one batch and what is asked about it

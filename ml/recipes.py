@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ml.acquisition import DEFAULT, named
+from ml.facts import IN_FACTS
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class StagePlan:
                 the round (by validation where an evaluate stage came before, otherwise the latest) or "all" together
       predict   fields of PredictSpec that differ from the recipe's `predict`; `on`: "pool" (every unlabelled training
                 image) or "rest" (those without a pseudo-label in this round);
-                `stability`: true scores the agreement of the model's checkpoints; `second`: true compares the masks
-                with those of the round's first model, or of the same training before its last third
+                `stability`: true scores the agreement of the model's checkpoints; `facts`: true leaves what the
+                strategy of asking needs, set with it; `second`: true has them compare the masks with those of the
+                round's first model, or of the same training before its last third
       select    `share`: how much of the latest predictions to accept, by reliability where it is scored (1.0 = all)
       acquire   `strategy`: key of ml.acquisition.ACQUISITION; `minutes`: that a batch may be expected to take
     """
@@ -128,12 +130,13 @@ def frozen_copy(
 
 
 def _ask_with(stages: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-    """Lay settings over those of the acquire stages, and let the prediction before them leave what they need."""
+    """Lay settings over those of the acquire stages, and let the prediction before them, only that one, leave facts."""
     predicted = None
     for stage in stages:
         if stage["kind"] == "predict":
             predicted = stage
         if stage["kind"] == "acquire":
             stage["settings"] = stage["settings"] | settings
-            if predicted and "disagreement" in named(stage["settings"]["strategy"]).needs:
-                predicted["settings"] = predicted["settings"] | {"second": True}
+            needs = set(named(stage["settings"]["strategy"]).needs)
+            if predicted and needs & set(IN_FACTS):
+                predicted["settings"] = predicted["settings"] | {"facts": True, "second": "disagreement" in needs}

@@ -256,9 +256,9 @@ class _Round:
         result = specs.read(specs.PredictResult, self.shard, "result.json")
         self.predicted = list(result.scores)
         self.seconds += result.seconds
-        said = facts.read(self.shard / facts.FACTS)
+        said = facts.read(self.shard / facts.FACTS) if told.get("facts") else {}
         self.candidates |= {
-            one.id: facts.candidate(one.id, ground.scene[one.id], one, said[one.id]) for one in self.predicted
+            one.id: facts.candidate(one.id, ground.scene[one.id], one, said.get(one.id, {})) for one in self.predicted
         }
 
     def _select(self, share: float) -> None:

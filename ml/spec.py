@@ -122,7 +122,8 @@ class PredictSpec:
     batch: int = 16
     flip: bool = False  # average over the image and its mirror images (test-time augmentation)
     threshold: float = 0.0  # pixels whose highest probability is lower become ignore in the masks
-    second: str | None = None  # checkpoint of another model, whose masks are only compared with those of the last one
+    facts: bool = False  # leave facts.npz, by which questions are chosen (ml.facts)
+    second: str | None = None  # checkpoint of another model: facts tell how far its masks are from those of the last
     threads: int = 0
 
 
@@ -141,7 +142,7 @@ class Score:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction leaves: scores in the order of the samples, masks.zip (a palette PNG each) and facts.npz."""
+    """What a prediction leaves: scores in the order of the samples, masks.zip (a palette PNG each), facts.npz."""
 
     masks: str
     scores: tuple[Score, ...]

@@ -46,6 +46,7 @@ def test_every_sample_gets_a_palette_mask_of_its_size_and_scores_in_order(spec, 
         assert sorted(shard.namelist()) == sorted(score.member for score in result.scores)
         assert {entry.compress_type for entry in shard.infolist()} == {zipfile.ZIP_STORED}
         assert Image.open(io.BytesIO(shard.read("s0.png"))).mode == "P"
+    assert not (tmp_path / "facts.npz").exists()
     for score in result.scores:
         mask = _mask(tmp_path, score.member)
         assert mask.shape == (40, 40)
@@ -82,7 +83,7 @@ def test_scores_are_those_of_the_last_checkpoint_and_the_agreement_with_the_earl
 
 
 def test_every_sample_has_facts_to_choose_by(spec, tmp_path):
-    result = _predict(dataclasses.replace(spec, second="0.pt"), tmp_path)
+    result = _predict(dataclasses.replace(spec, facts=True, second="0.pt"), tmp_path)
 
     found = facts.read(tmp_path / "facts.npz")
     assert sorted(found) == sorted(score.id for score in result.scores)
@@ -99,10 +100,10 @@ def test_every_sample_has_facts_to_choose_by(spec, tmp_path):
 
 
 def test_a_model_agrees_with_itself_and_nothing_is_said_where_no_second_is_asked(spec, tmp_path):
-    _predict(dataclasses.replace(spec, second="2.pt"), tmp_path)
+    _predict(dataclasses.replace(spec, facts=True, second="2.pt"), tmp_path)
     assert {one["disagreement"] for one in facts.read(tmp_path / "facts.npz").values()} == {0}
 
-    _predict(spec, tmp_path)
+    _predict(dataclasses.replace(spec, facts=True), tmp_path)
     assert "disagreement" not in facts.read(tmp_path / "facts.npz")["s0"]
 
 
@@ -157,6 +158,7 @@ def test_images_of_several_sizes_come_back_each_at_its_own(spec, tmp_path):
         ({"samples": ()}, "expected checkpoints, samples"),
         ({"checkpoints": ("nowhere.pt",)}, "nowhere.pt: no such file"),
         ({"classes": ("square",)}, "use a model that was trained for these classes"),
+        ({"second": "0.pt"}, "second: expected facts as well"),
         ({"samples": (Sample("a/b", "a.png"),)}, "ids that can name a file"),
     ],
 )
