@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ml import simulate
 from ml import spec as specs
 from ml.protocols import PROTOCOLS
 
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("statistics", help="what a canonical folder holds, and what to mind")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.set_defaults(run=_statistics)
+    one = verbs.add_parser("simulate", help="simulated campaigns on images whose masks are known")
+    simulate.add_options(one)
+    one.set_defaults(run=simulate.run)
     one = verbs.add_parser("networks", help="list the networks with their parameters and multiplications")
     one.add_argument("--json", action="store_true", help="as JSON")
     one.add_argument("--channels", type=int, default=3, choices=(1, 3), help="of the picture")

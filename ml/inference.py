@@ -43,7 +43,10 @@ def load_models(spec: PredictSpec | EvaluateSpec, folder: Path, compute: Compute
     return [compute.place(model) for model, _ in pairs], channels.pop()
 
 
-def viewer(spec: PredictSpec | EvaluateSpec, compute: Compute) -> Callable[[Segmenter, Tensor], Tensor]:
+View = Callable[[Segmenter, Tensor], Tensor]  # `probabilities` with its options chosen
+
+
+def viewer(spec: PredictSpec | EvaluateSpec, compute: Compute) -> View:
     """`probabilities` as the spec wants them."""
     return partial(
         probabilities, compute=compute, flip=spec.flip, scales=spec.scales, window=spec.window, overlap=spec.overlap,

@@ -1,6 +1,8 @@
 """Masks and scores of images without a label."""
 
 import io
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
@@ -11,9 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from ml import data, reliability
-from ml.device import choose
+from ml.device import Compute, choose
+from ml.embedding import embedding
+from ml.facts import FACTS
+from ml.facts import write as write_facts
 from ml.files import written_whole
-from ml.inference import load_models, viewer
+from ml.inference import View, load_models, viewer
+from ml.networks import Segmenter
 from ml.progress import Pace, Say
 from ml.spec import IGNORE, PredictResult, PredictSpec, Progress, Score, SpecError
 
@@ -23,16 +29,23 @@ MASKS = "masks.zip"
 def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
     """What was left in `folder`: masks.zip with one palette PNG per sample, and scores in the order of the samples.
 
+    Where they are asked for, facts.npz lies beside it (ml.facts).
+
     Raises:
         SpecError: the spec cannot be run.
     """
     _refuse_folders_in_ids(spec)
+    if spec.second and not spec.facts:
+        raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
     compute = choose(spec.threads)
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)
+    second = _load_second(spec, folder, compute, channels) if spec.second else None
     classes = len(spec.classes) + 1
     pace = Pace(len(spec.samples))
     scores: dict[int, Score] = {}
+    facts: dict[str, list[Tensor]] = defaultdict(list)
+    seen: list[str] = []
     # PNGs are compressed already.
     with written_whole(folder / MASKS) as temporary, ZipFile(temporary, "w", ZIP_STORED) as shard:
         for batch in data.in_batches(
@@ -50,8 +63,14 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
             for name, mask in zip(ids, np.where(sure < spec.threshold, IGNORE, masks), strict=True):
                 shard.writestr(f"{name}.png", palette_png(mask))
             scores |= zip(batch.positions, _scores(ids, found, masks), strict=True)
+            if spec.facts:
+                seen += ids
+                for name, values in _facts(found[-1], models[-1], second, batch.images, view, compute).items():
+                    facts[name].append(values.half().cpu())
             if pace.due(len(scores)):
                 say(Progress(step=len(scores), steps=len(spec.samples), eta_seconds=pace.eta(len(scores))))
+    if spec.facts:
+        write_facts(folder / FACTS, seen, {name: torch.cat(values).numpy() for name, values in facts.items()})
     ordered = tuple(scores[position] for position in range(len(spec.samples)))
     return PredictResult(masks=MASKS, scores=ordered, seconds=pace.seconds(), device=str(compute))
 
@@ -93,6 +112,34 @@ def _scores(ids: list[str], found: Tensor, masks: NDArray[np.uint8]) -> list[Sco
         )
         for n in range(len(ids))
     ]
+
+
+def _load_second(spec: PredictSpec, folder: Path, compute: Compute, channels: int) -> Segmenter:
+    """The model whose masks are compared.
+
+    Raises:
+        SpecError: it takes other pictures.
+    """
+    (model,), own = load_models(replace(spec, checkpoints=(str(spec.second),)), folder, compute)
+    if own != channels:
+        raise SpecError("second: expected a model for the same pictures, grey or RGB, got the other; choose another")
+    return model
+
+
+def _facts(  # noqa: PLR0917 - one batch and what is asked about it
+    found: Tensor, model: Segmenter, second: Segmenter | None, images: Tensor, view: View, compute: Compute
+) -> dict[str, Tensor]:
+    """The columns of ml.facts for a batch.  found: (N, K, H, W), probabilities by `model`."""
+    facts = {
+        "entropy": reliability.entropy(found).mean(dim=(1, 2)),
+        "margin": reliability.margin(found),
+        "class_uncertainty": reliability.class_uncertainty(found),
+        "embedding": embedding(model, images, compute),
+    }
+    if second is not None:
+        other = view(second, images)
+        facts["disagreement"] = reliability.disagreement(found.argmax(dim=1), other.argmax(dim=1))
+    return facts
 
 
 def _refuse_folders_in_ids(spec: PredictSpec) -> None:

@@ -7,6 +7,9 @@ a `train` stage are fields of `ml.spec.TrainSpec`, laid over the recipe's `train
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ml.acquisition import DEFAULT, named
+from ml.facts import IN_FACTS
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -20,8 +23,11 @@ class StagePlan:
                 the round (by validation where an evaluate stage came before, otherwise the latest) or "all" together
       predict   fields of PredictSpec that differ from the recipe's `predict`; `on`: "pool" (every unlabelled training
                 image) or "rest" (those without a pseudo-label in this round);
-                `stability`: true scores the agreement of the model's checkpoints
+                `stability`: true scores the agreement of the model's checkpoints; `facts`: true leaves what the
+                strategy of asking needs, set with it; `second`: true has them compare the masks with those of the
+                round's first model, or of the same training before its last third
       select    `share`: how much of the latest predictions to accept, by reliability where it is scored (1.0 = all)
+      acquire   `strategy`: key of ml.acquisition.ACQUISITION; `minutes`: that a batch may be expected to take
     """
 
     kind: str
@@ -41,7 +47,7 @@ class Recipe:
 
 _TAIL = (
     StagePlan("evaluate", "evaluate"),
-    StagePlan("acquire", "choose what to ask"),
+    StagePlan("acquire", "choose what to ask", {"strategy": DEFAULT}),
     StagePlan("annotate", "annotate"),
 )
 # Many small steps of the faster network: what learnt most per minute on two cores (docs/log.md, 2026-11-20).
@@ -105,15 +111,32 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def frozen_copy(name: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The recipe as JSON-ready data, with `overrides` laid over its `train` settings.
+def frozen_copy(
+    name: str, overrides: dict[str, Any] | None = None, *, acquire: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The recipe as JSON-ready data, with `overrides` laid over its `train` settings, `acquire` over those of asking.
 
     Raises:
         KeyError: the name is unknown; the message lists the known ones.
+        ValueError: the same of the strategy in `acquire`.
     """
     if name not in RECIPES:
         raise KeyError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     recipe = asdict(RECIPES[name])
     recipe["train"] |= overrides or {}
     recipe["stages"] = list(recipe["stages"])
+    _ask_with(recipe["stages"], acquire or {})
     return recipe
+
+
+def _ask_with(stages: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+    """Lay settings over those of the acquire stages, and let the prediction before them, only that one, leave facts."""
+    predicted = None
+    for stage in stages:
+        if stage["kind"] == "predict":
+            predicted = stage
+        if stage["kind"] == "acquire":
+            stage["settings"] = stage["settings"] | settings
+            needs = set(named(stage["settings"]["strategy"]).needs)
+            if predicted and needs & set(IN_FACTS):
+                predicted["settings"] = predicted["settings"] | {"facts": True, "second": "disagreement" in needs}

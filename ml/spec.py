@@ -164,6 +164,8 @@ class PredictSpec:
     window: int = 0  # pixels: larger images go through in overlapping windows of this size, blended; 0 = whole
     overlap: float = 0.5  # of two neighbouring windows, at least
     threshold: float = 0.0  # pixels whose highest probability is lower become ignore in the masks
+    facts: bool = False  # leave facts.npz, by which questions are chosen (ml.facts)
+    second: str | None = None  # checkpoint of another model: facts tell how far its masks are from those of the last
     threads: int = 0
     cache: str | None = None
 
@@ -183,7 +185,7 @@ class Score:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction leaves: masks.zip (one palette PNG a sample) beside it, scores in the order of the samples."""
+    """What a prediction leaves: scores in the order of the samples, masks.zip (a palette PNG each), facts.npz."""
 
     masks: str
     scores: tuple[Score, ...]

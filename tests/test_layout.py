@@ -60,7 +60,9 @@ def test_the_web_side_and_the_workers_never_load_torch():
     assert done.returncode == 0, done.stderr or "one of them imports torch"
 
 
-@pytest.mark.parametrize("name", ["scenes", "metrics", "acquisition", "recipes", "spec"])
+@pytest.mark.parametrize(
+    "name", ["scenes", "metrics", "acquisition", "facts", "recipes", "selection", "simulate", "spec"]
+)
 def test_what_the_platform_needs_of_ml_loads_without_torch(name):
     done = run(f"import ml.{name}, sys; sys.exit('torch' in sys.modules)", PYTHONPATH=".")
 

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 
 from rounds import campaigns, promotion, schedule
-from rounds.forms import CREATION, TRAINING, CampaignForm, TriggerForm
+from rounds.forms import ASKING, CREATION, TRAINING, CampaignForm, TriggerForm
 from rounds.models import (
     Acquisition,
     Campaign,
@@ -70,6 +70,7 @@ class CampaignAdmin(Steered):
             return (
                 (None, {"fields": CREATION}),
                 triggers,
+                ("What to ask", {"fields": ASKING}),
                 ("Training (empty = as the recipe says)", {"fields": TRAINING}),
             )
         return ((None, {"fields": ("what_next", "page", *FIXED)}), triggers)

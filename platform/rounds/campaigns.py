@@ -24,6 +24,7 @@ def create_campaign(
     name: str,
     recipe_name: str,
     overrides: dict[str, Any] | None = None,
+    acquire: dict[str, Any] | None = None,
     seed: int = 0,
     budget: int,
     first_batch: int,
@@ -36,12 +37,16 @@ def create_campaign(
 ) -> Campaign:
     """A campaign with a frozen copy of its recipe; its first round opens at the next ring or sweep.
 
+    acquire: laid over the recipe's settings of what to ask, as `strategy`.
+
     Raises:
         KeyError: no such recipe.
+        ValueError: no such strategy.
         ValidationError: its figures contradict each other, or the project already has an open campaign for people.
     """
     campaign = Campaign(
-        project=project, name=name, recipe_name=recipe_name, recipe=frozen_copy(recipe_name, overrides), seed=seed,
+        project=project, name=name, recipe_name=recipe_name,
+        recipe=frozen_copy(recipe_name, overrides, acquire=acquire), seed=seed,
         budget=budget, first_batch=first_batch, batch=batch, max_rounds=max_rounds, scripted=scripted,
         label_trigger=label_trigger, clock=clock, created_by=created_by,
     )  # fmt: skip

@@ -6,12 +6,14 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
+from ml.acquisition import ACQUISITION, DEFAULT
 from ml.recipes import RECIPES, frozen_copy
 from rounds import campaigns
 from rounds.models import Campaign
 
 CREATION = ("project", "name", "recipe_name", "seed", "scripted", "budget", "first_batch", "batch", "max_rounds")
 TRIGGERS = ("label_trigger", "clock", "enough_share", "enough_hours")
+ASKING = ("acquisition", "minutes")
 TRAINING = ("width", "steps", "batch_size", "crop", "learning_rate")
 
 
@@ -41,6 +43,19 @@ class CampaignForm(TriggerForm):
         choices=[(name, f"{name}: {recipe.summary}") for name, recipe in RECIPES.items()],
         widget=UnfoldAdminSelectWidget,
     )
+    acquisition = forms.ChoiceField(
+        choices=[(name, name.replace("_", " ")) for name in ACQUISITION],
+        initial=DEFAULT,
+        required=False,
+        help_text="How images are chosen once there is a model; all but 'random' ask about a surface once a batch.",
+        widget=UnfoldAdminSelectWidget,
+    )
+    minutes = forms.FloatField(
+        min_value=1,
+        required=False,
+        help_text="That a batch may be expected to take; quick answers then come first.",
+        widget=UnfoldAdminDecimalFieldWidget,
+    )
     width = _whole(1, "Channels of the network's first level; twice the width is four times the parameters.")
     steps = _whole(1, "Optimiser steps of each training.")
     batch_size = _whole(2, "Images a step.")
@@ -60,11 +75,17 @@ class CampaignForm(TriggerForm):
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if self.errors:
             return values
-        self.instance.recipe = frozen_copy(values["recipe_name"], overrides(values))
+        self.instance.recipe = frozen_copy(values["recipe_name"], overrides(values), acquire=asking(values))
         draft = Campaign(recipe=self.instance.recipe, **{name: values[name] for name in CampaignForm.Meta.fields})
         if problems := campaigns.contradictions(draft):
             raise ValidationError(problems)
         return values
+
+
+def asking(values: dict[str, Any]) -> dict[str, Any]:
+    """The given settings of the acquire stage."""
+    given = {"strategy": values["acquisition"], "minutes": values["minutes"]}
+    return {name: value for name, value in given.items() if value}
 
 
 def overrides(values: dict[str, Any]) -> dict[str, Any]:

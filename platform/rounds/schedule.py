@@ -17,7 +17,7 @@ from rounds.models import Acquisition, Campaign, Round, Stage, Status
 
 ASKING = ("acquire", "annotate")  # left out of a round that asks nobody
 FIRST_ROUND: list[dict[str, Any]] = [
-    {"kind": "acquire", "name": "choose images at random", "settings": {"strategy": "random"}},
+    {"kind": "acquire", "name": "choose images at random", "settings": {"strategy": "random_scenes"}},
     {"kind": "annotate", "name": "annotate", "settings": {}},
 ]
 

@@ -7,11 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ml import reliability
+from ml import checkpoint, facts, reliability
+from ml.acquisition import ACQUISITION, Ask
+from ml.acquisition import choose as choose_images
 from ml.device import choose
+from ml.embedding import embedding
 from ml.inference import load_models, probabilities
 from ml.predict import palette_png, predict
-from ml.spec import IGNORE, PredictSpec, Sample, SpecError
+from ml.spec import IGNORE, NetworkSpec, PredictSpec, Sample, SpecError
 
 
 @pytest.fixture
@@ -22,6 +25,12 @@ def spec(toy, toy_checkpoints):
 
 def _predict(spec, folder):
     return predict(spec, folder, say=lambda _: None)
+
+
+def build_segmenter(name):
+    torch.manual_seed(0)
+    facts_ = checkpoint.Facts(network=NetworkSpec(name=name), classes=("square", "disc"), mean=(0.5,), std=(0.2,))
+    return choose(1).place(facts_.fresh()).eval()
 
 
 def _mask(folder, member):
@@ -37,6 +46,7 @@ def test_every_sample_gets_a_palette_mask_of_its_size_and_scores_in_order(spec, 
         assert sorted(shard.namelist()) == sorted(score.member for score in result.scores)
         assert {entry.compress_type for entry in shard.infolist()} == {zipfile.ZIP_STORED}
         assert Image.open(io.BytesIO(shard.read("s0.png"))).mode == "P"
+    assert not (tmp_path / "facts.npz").exists()
     for score in result.scores:
         mask = _mask(tmp_path, score.member)
         assert mask.shape == (40, 40)
@@ -70,6 +80,44 @@ def test_scores_are_those_of_the_last_checkpoint_and_the_agreement_with_the_earl
     assert score.stability == pytest.approx(reliability.stability(found).item(), abs=0.01)
     assert score.reliability == score.stability * score.confidence
     assert (_mask(tmp_path, "s4.png") == found[-1, 0].argmax(0).numpy()).mean() > 0.98
+
+
+def test_every_sample_has_facts_to_choose_by(spec, tmp_path):
+    result = _predict(dataclasses.replace(spec, facts=True, second="0.pt"), tmp_path)
+
+    found = facts.read(tmp_path / "facts.npz")
+    assert sorted(found) == sorted(score.id for score in result.scores)
+    one = facts.candidate("s4", 7, result.scores[4], found["s4"])
+    assert len(one.embedding) == 64
+    assert np.linalg.norm(one.embedding) == pytest.approx(1, abs=0.01)
+    assert len(one.class_uncertainty) == 2
+    assert 0 < max(one.class_uncertainty) <= one.uncertainty + 0.001
+    assert 0 <= one.margin < 1
+    assert one.disagreement > 0
+    for strategy in ACQUISITION:
+        pool = [facts.candidate(score.id, score.id, score, found[score.id]) for score in result.scores]
+        assert len(choose_images(strategy, pool, Ask(3), np.random.default_rng(0))) == 3
+
+
+def test_a_model_agrees_with_itself_and_nothing_is_said_where_no_second_is_asked(spec, tmp_path):
+    _predict(dataclasses.replace(spec, facts=True, second="2.pt"), tmp_path)
+    assert {one["disagreement"] for one in facts.read(tmp_path / "facts.npz").values()} == {0}
+
+    _predict(dataclasses.replace(spec, facts=True), tmp_path)
+    assert "disagreement" not in facts.read(tmp_path / "facts.npz")["s0"]
+
+
+@pytest.mark.parametrize("name", ["unet", "lean", "lmffnet"])
+def test_turned_pictures_lie_closer_together_than_others(name, toy):
+    compute = choose(1)
+    model = build_segmenter(name)
+    pictures = torch.stack([torch.from_numpy(np.array(Image.open(one.image)))[None] for one in toy(2)])
+    flat = torch.full_like(pictures[:1], 128)
+
+    first, turned, other = embedding(model, torch.cat([pictures[:1], pictures[:1].rot90(2, (2, 3)), flat]), compute)
+
+    assert first.shape == (64,)
+    assert first @ turned > first @ other
 
 
 def test_one_checkpoint_says_nothing_about_stability(spec, tmp_path):
@@ -110,6 +158,7 @@ def test_images_of_several_sizes_come_back_each_at_its_own(spec, tmp_path):
         ({"samples": ()}, "expected checkpoints, samples"),
         ({"checkpoints": ("nowhere.pt",)}, "nowhere.pt: no such file"),
         ({"classes": ("square",)}, "use a model that was trained for these classes"),
+        ({"second": "0.pt"}, "second: expected facts as well"),
         ({"samples": (Sample("a/b", "a.png"),)}, "ids that can name a file"),
         ({"scales": ()}, "scales: expected one or more from 0.1 to 10"),
         ({"scales": (0.0,)}, "scales: expected one or more from 0.1 to 10"),

@@ -22,7 +22,7 @@ from catalog import files
 from catalog.labels import store_label
 from catalog.models import DefectClass, Image, Label, Project, ReferenceMask, Scene
 from config import celery_app
-from ml import spec
+from ml import facts, spec
 from rounds import ml_process, outputs, schedule, transitions
 from rounds.campaigns import create_campaign
 from rounds.models import Campaign, Round, Stage, Status
@@ -307,6 +307,11 @@ def _predict(told: spec.PredictSpec, folder: Any) -> spec.PredictResult:
     with zipfile.ZipFile(folder / "masks.zip", "w") as shard:
         for sample in told.samples:
             shard.writestr(f"{sample.id}.png", png(np.ones((SIZE, SIZE), np.uint8)))
+    count = len(told.samples)
+    facts.write(
+        folder / facts.FACTS, [sample.id for sample in told.samples],
+        {"margin": np.full(count, 0.5), "class_uncertainty": np.full((count, 2), 0.5), "embedding": np.eye(count)},
+    )  # fmt: skip
     stability = 1.0 if len(told.checkpoints) > 1 else None
     scores = tuple(
         spec.Score(

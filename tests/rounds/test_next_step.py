@@ -9,7 +9,7 @@ from rounds.models import Stage, Status
 def in_people_s_hands(open_round):
     def make(campaign, number):
         one = open_round(
-            campaign, "acquire", "annotate", number=number, settings={0: {"strategy": "random", "count": 4}}
+            campaign, "acquire", "annotate", number=number, settings={0: {"strategy": "random_scenes", "count": 4}}
         )
         for stage in one.stages.all():
             tasks.work(stage.pk)

@@ -22,7 +22,7 @@ def test_round_0_asks_people_about_a_random_sample(campaign):
 
     one = campaign.rounds.get()
     assert (one.number, kinds(one)) == (0, ["acquire", "annotate"])
-    assert one.stages.first().settings == {"strategy": "random", "count": 4}
+    assert one.stages.first().settings == {"strategy": "random_scenes", "count": 4}
 
 
 def test_round_0_is_skipped_where_enough_labels_are_there(campaign, project, label):

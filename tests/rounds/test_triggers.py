@@ -13,7 +13,7 @@ def waiting(open_round, label):
 
     def make(campaign: Campaign, *, number: int = 1) -> Round:
         one = open_round(
-            campaign, "acquire", "annotate", number=number, settings={0: {"strategy": "random", "count": 3}}
+            campaign, "acquire", "annotate", number=number, settings={0: {"strategy": "random_scenes", "count": 3}}
         )
         for stage in one.stages.all():
             tasks.work(stage.pk)

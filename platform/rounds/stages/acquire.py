@@ -4,25 +4,31 @@ import numpy as np
 from django.db.models import QuerySet
 from numpy.random import Generator
 
+from catalog import files
 from catalog.models import Image
-from ml.acquisition import ACQUISITION, Candidate, Pick
+from ml import acquisition, facts
+from ml.acquisition import Ask, Candidate, Pick
 from rounds import campaigns, transitions
-from rounds.models import Acquisition, Prediction, Purpose, Stage
+from rounds.models import Acquisition, Prediction, Purpose, Stage, StageFile
+
+AT_RANDOM = {"random", "random_scenes"}  # no model is asked: these images stand for the rest
 
 
 def run(stage: Stage) -> None:
     """Leave an Acquisition for each chosen image, the most useful first."""
     campaign = stage.round.campaign
-    strategy = stage.settings.get("strategy", "uncertain")
+    # Campaigns of before their recipe named one meant this one.
+    strategy = stage.settings.get("strategy", "entropy")
     rng = np.random.default_rng([campaign.seed, stage.round.number])
-    predictions = {} if strategy == "random" else latest_predictions(stage)
+    predictions = {} if strategy in AT_RANDOM else latest_predictions(stage)
     picks = (
-        at_random(stage, rng) if strategy == "random"
-        else ACQUISITION[strategy](candidates(predictions), stage.settings["count"], rng)
+        at_random(stage, strategy, rng) if strategy in AT_RANDOM
+        else acquisition.choose(strategy, candidates(stage, predictions), asked(stage), rng)
     )  # fmt: skip
+    purpose = Purpose.RANDOM if strategy in AT_RANDOM else Purpose.UNCERTAIN
     rows = [
         Acquisition(
-            campaign=campaign, stage=stage, image_id=int(pick.id), purpose=Purpose(strategy), rank=rank,
+            campaign=campaign, stage=stage, image_id=int(pick.id), purpose=purpose, rank=rank,
             reason=pick.reason, prediction=predictions.get(int(pick.id)),
         )
         for rank, pick in enumerate(picks)
@@ -31,15 +37,29 @@ def run(stage: Stage) -> None:
     transitions.finish(stage, lambda: _write(rows), result)
 
 
-def at_random(stage: Stage, rng: Generator) -> list[Pick]:
-    """A random sample over scenes, from each split in proportion to its scenes; mixed, so that place tells nothing."""
+def asked(stage: Stage) -> Ask:
+    """What is wanted of the batch: `count` images, at most `minutes` expected ones where the recipe says so."""
+    campaign = stage.round.campaign
+    return Ask(
+        images=stage.settings["count"],
+        minutes=stage.settings.get("minutes"),
+        power=acquisition.power(stage.round.number - 1, campaign.max_rounds - 1),  # the last round asks nobody
+        classes=tuple(campaign.project.class_names()),
+    )
+
+
+def at_random(stage: Stage, strategy: str, rng: Generator) -> list[Pick]:
+    """A random sample from each split in proportion to its scenes; mixed, so that place tells nothing."""
     by_split: dict[str, list[Candidate]] = {}
     for image in unasked(stage, campaigns.askable(stage.round.campaign)).order_by("pk"):
         by_split.setdefault(image.split, []).append(Candidate(id=str(image.pk), scene=image.scene_id))
     counts = in_proportion(
         {split: len({one.scene for one in found}) for split, found in by_split.items()}, stage.settings["count"]
     )  # fmt: skip
-    picks = [pick for split, count in counts.items() for pick in ACQUISITION["random"](by_split[split], count, rng)]
+    picks = [
+        pick for split, count in counts.items()
+        for pick in acquisition.choose(strategy, by_split[split], Ask(images=count), rng)
+    ]  # fmt: skip
     return [picks[index] for index in rng.permutation(len(picks))]
 
 
@@ -68,15 +88,34 @@ def unasked(stage: Stage, images: QuerySet[Image]) -> QuerySet[Image]:
     return images.exclude(pk__in=campaign.labels().values("image")).exclude(acquisitions__campaign=campaign)
 
 
-def candidates(predictions: dict[int, Prediction]) -> list[Candidate]:
-    """The predictions as `ml.acquisition` knows them."""
+def candidates(stage: Stage, predictions: dict[int, Prediction]) -> list[Candidate]:
+    """The predictions as `ml.acquisition` knows them, with what their stages said of them beside the rows.
+
+    Expected minutes only where the recipe limits them: they change the order.
+    """
+    predicted_by = {one.stage_id for one in predictions.values()}
+    said = {
+        one.stage_id: facts.read(files.absolute(one.path))
+        for one in StageFile.objects.filter(stage__in=predicted_by, name=facts.FACTS)
+    }  # fmt: skip
+    minutes = expected_minutes(stage, predictions) if "minutes" in stage.settings else [1.0] * len(predictions)
     return [
-        Candidate(
-            id=str(one.image_id), scene=one.image.scene_id, uncertainty=one.uncertainty,
-            class_pixels=tuple(one.class_pixels),
+        facts.candidate(
+            str(one.image_id), one.image.scene_id, one, said.get(one.stage_id, {}).get(str(one.image_id), {}),
+            minutes=each,
         )
-        for one in predictions.values()
+        for one, each in zip(predictions.values(), minutes, strict=True)
     ]  # fmt: skip
+
+
+def expected_minutes(stage: Stage, predictions: dict[int, Prediction]) -> list[float]:
+    """What answers will take, from how long this campaign's took on images that were predicted before."""
+    answered = stage.round.campaign.acquisitions.filter(prediction__isnull=False, label__seconds__gt=0)
+    known = [
+        (sum(one.prediction.class_pixels[1:]), one.label.seconds)
+        for one in answered.select_related("prediction", "label") if one.prediction and one.label and one.label.seconds
+    ]  # fmt: skip
+    return acquisition.expected_minutes([sum(one.class_pixels[1:]) for one in predictions.values()], known)
 
 
 def _write(rows: list[Acquisition]) -> None:

@@ -1,12 +1,11 @@
 """Masks and scores of unlabelled training images by the round's latest model."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db.models import QuerySet
 
 from catalog import files
 from catalog.models import Image
+from ml import selection
 from ml.spec import PredictResult, PredictSpec, Sample, read
 from rounds import campaigns, outputs, transitions
 from rounds.models import ModelVersion, Prediction, PseudoLabel, Stage, StageFile
@@ -49,12 +48,13 @@ def images_for(stage: Stage) -> QuerySet[Image]:
 def predict_spec(stage: Stage, model: ModelVersion, images: list[Image]) -> PredictSpec:
     """What `ml` is told; earlier checkpoints come along only where their agreement is asked for."""
     campaign = stage.round.campaign
-    options: dict[str, Any] = {"threads": settings.TRAINING_THREADS} | campaign.recipe["predict"] | stage.settings
-    options.pop("on")
-    paths = model.checkpoints if options.pop("stability", False) else [model.path]
+    first = ModelVersion.objects.filter(stage__round=stage.round_id).earliest("stage__position")
+    options = selection.predicting(
+        campaign.recipe, stage.settings,
+        checkpoints=[str(files.absolute(path)) for path in model.checkpoints], first=str(files.absolute(first.path)),
+    )  # fmt: skip
     return PredictSpec(
         classes=tuple(campaign.project.class_names()),
-        checkpoints=tuple(str(files.absolute(path)) for path in paths),
         samples=tuple(Sample(id=str(image.pk), image=str(files.absolute(image.view))) for image in images),
-        **options,
+        **{"threads": settings.TRAINING_THREADS, **options},
     )

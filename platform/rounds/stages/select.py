@@ -1,17 +1,15 @@
 """Accept the most trustworthy predictions as pseudo-labels."""
 
-from math import floor, isfinite
-
 from catalog import files
+from ml import selection
+from ml.selection import trust
 from rounds import outputs, transitions
 from rounds.models import Prediction, PseudoLabel, Stage, StageFile
 
 
 def run(stage: Stage) -> None:
     """Leave a PseudoLabel for each accepted prediction, and both lists of image names, the best first."""
-    ranked = ranking(stage)
-    count = floor(stage.settings["share"] * len(ranked))
-    accepted, refused = ranked[:count], ranked[count:]
+    accepted, refused = selection.divided(latest(stage), stage.settings["share"])
     rule = rule_in_words(stage.settings["share"], accepted)
     write_names(stage, "reliable_ids.txt", accepted)
     write_names(stage, "unreliable_ids.txt", refused)
@@ -24,28 +22,19 @@ def run(stage: Stage) -> None:
             for one in accepted
         )
 
-    transitions.finish(stage, write, {"summary": f"{count} of {len(ranked)} accepted: {rule}", "accepted": count})
+    transitions.finish(
+        stage,
+        write,
+        {"summary": f"{len(accepted)} of {len(accepted) + len(refused)} accepted: {rule}", "accepted": len(accepted)},
+    )
 
 
-def ranking(stage: Stage) -> list[Prediction]:
-    """The predictions of the stage before, the most trustworthy first; ties keep the order of the images."""
+def latest(stage: Stage) -> list[Prediction]:
+    """The predictions of the stage before, in the order of the images."""
     before = Stage.objects.filter(round=stage.round_id, kind="predict", position__lt=stage.position).last()
     if before is None:
         raise ValueError(f"{stage}: expected a predict stage before it, found none. Correct the recipe.")
-    predictions = before.predictions.select_related("image").order_by("image_id")
-    return sorted(predictions, key=trust, reverse=True)
-
-
-def trust(one: Prediction) -> float:
-    """Reliability where it was scored, else confidence.
-
-    Raises:
-        ValueError: the score is not a number.
-    """
-    score = one.confidence if one.reliability is None else one.reliability
-    if not isfinite(score):
-        raise ValueError(f"Expected a finite score for {one.image}, got {score}. Predict again.")
-    return score
+    return list(before.predictions.select_related("image").order_by("image_id"))
 
 
 def rule_in_words(share: float, accepted: list[Prediction]) -> str:

@@ -11,6 +11,7 @@ from django.db.models import Max, QuerySet
 
 from catalog import files
 from catalog.models import Image, Label, Project, Split
+from ml import selection
 from ml.spec import Sample, TrainResult, TrainSpec, from_json, read
 from rounds import outputs, transitions
 from rounds.models import ModelVersion, PseudoLabel, Snapshot, Stage, StageFile
@@ -77,11 +78,9 @@ def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], **v
     """
     campaign = stage.round.campaign
     shards = {one.stage_id: files.absolute(one.path) for one in shards_of(stage)}
-    values = {"threads": settings.TRAINING_THREADS} | campaign.recipe["train"] | stage.settings | values
-    for ours in ("pseudo", "teachers"):  # settings of the stage that are not of the training
-        values.pop(ours, None)
-    if values.pop("warm_start", False):
-        values["start_from"] = str(files.absolute(stage.round.latest_model().path))
+    latest = str(files.absolute(stage.round.latest_model().path)) if stage.settings.get("warm_start") else None
+    told = selection.training(campaign.recipe, stage.settings, latest=latest)
+    values = {"threads": settings.TRAINING_THREADS} | told | values
     values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
     return dataclasses.replace(
         from_json(TrainSpec, json.dumps(values)),

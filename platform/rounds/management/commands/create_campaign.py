@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from catalog.models import Project
+from ml.acquisition import ACQUISITION, DEFAULT
 from ml.recipes import RECIPES
 from rounds import following
 from rounds.campaigns import create_campaign
@@ -20,6 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("project")
         parser.add_argument("name")
         parser.add_argument("--recipe", choices=sorted(RECIPES), default="ppl")
+        parser.add_argument("--acquisition", choices=sorted(ACQUISITION), default=DEFAULT, help="Which images to ask.")
+        parser.add_argument("--minutes", type=float, help="That a batch of people may be expected to take.")
         parser.add_argument("--scripted", action="store_true", help="A script answers from the known masks.")
         parser.add_argument("--first-batch", type=int, default=40, help="Labels of round 0, at random over scenes.")
         parser.add_argument("--batch", type=int, default=20, help="Labels of each later round.")
@@ -40,6 +43,8 @@ class Command(BaseCommand):
                 name=name,
                 recipe_name=options["recipe"],
                 overrides=options["train"],
+                acquire={"strategy": options["acquisition"]}
+                | ({"minutes": options["minutes"]} if options["minutes"] else {}),
                 seed=options["seed"],
                 budget=options["budget"] or options["first_batch"] + options["batch"] * (options["rounds"] - 1),
                 first_batch=options["first_batch"],

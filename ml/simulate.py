@@ -1,0 +1,140 @@
+"""`python -m ml simulate`: a plan from what was asked for, processes that work on it, and the report at the end."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ml import dividing, simulation, simulation_report
+from ml import spec as specs
+from ml.acquisition import ACQUISITION, DEFAULT
+from ml.folder import Folder, Splits, look_into, read_splits
+from ml.recipes import RECIPES
+from ml.simulation import FULL, PLAN, Cell, Plan
+from ml.spec import SpecError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command line takes."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="canonical, with masks")
+    parser.add_argument("--out", type=Path, required=True, help="folder of cells, steps and the report; may be resumed")
+    parser.add_argument("--recipes", nargs="+", default=["supervised"], choices=RECIPES, metavar="RECIPE")
+    parser.add_argument(
+        "--acquisitions", nargs="+", default=["random_scenes", DEFAULT], choices=ACQUISITION, metavar="STRATEGY"
+    )
+    parser.add_argument("--budgets", nargs="+", type=int, required=True, help="labels, growing")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--train", default="{}", metavar="JSON", help="training settings over the recipes' own")
+    parser.add_argument("--splits", type=Path, help="splits.json; default: the folder's own, otherwise made by scene")
+    parser.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
+    parser.add_argument("--processes", type=int, default=1, help="that compute cells side by side")
+    parser.add_argument("--title", default="Simulated campaigns")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # computes what the plan in OUT says
+    parser.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compute what is not finished yet, and report.
+
+    Raises:
+        SpecError: the plan cannot be run, or OUT holds another one's cells.
+        ChildProcessError: a process failed; the others have gone on.
+    """
+    out = options.out.resolve()
+    if options.worker:
+        threads = max(1, len(os.sched_getaffinity(0)) // options.processes)
+        simulation.work(out, threads=threads, commit=_commit(), say=lambda line: print(line, flush=True))
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    plan = _plan(options)
+    simulation.check(plan)
+    _refuse_other_plan(plan, out)
+    specs.write(plan, out, PLAN)
+    _work_together(options, out)
+    if missing := [cell.name for cell in plan.cells if not simulation.is_finished(out, cell)]:
+        raise ChildProcessError(f"simulate: {len(missing)} cells are not finished ({missing[0]}, ...); call it again")
+    print(simulation_report.write(plan, out, title=options.title))
+
+
+def _work_together(options: argparse.Namespace, out: Path) -> None:
+    command = [sys.executable, "-m", "ml", "simulate", str(options.folder), "--out", str(out), "--budgets", "1",
+               "--processes", str(options.processes), "--worker", "--watch-stdin"]  # fmt: skip
+    # They hold our end of a pipe as stdin: whatever becomes of us, it closes, and they end.
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) for _ in range(options.processes)
+    ]
+    failed = [worker for worker in workers if worker.wait()]
+    if failed:
+        raise ChildProcessError(f"simulate: {len(failed)} of {len(workers)} processes failed, why is above")
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    folder = look_into(options.folder.resolve())
+    known = _scenes(options, folder)
+    splits, where = _splits(options, folder, known)
+    held_out = sorted({*splits.get("val", []), *splits.get("test", [])})
+    if without := [name for name in (*splits["train"], *splits["test"]) if name not in folder.masks]:
+        raise SpecError(f"expected a mask of every image, {len(without)} have none: {without[0]}, ...")
+    settings = json.dumps(json.loads(options.train), sort_keys=True)
+    # The seeds of an arm one after the other: arms of a seed share steps, and would wait for each other.
+    cells = [
+        Cell(recipe, acquisition, seed, tuple(options.budgets))
+        for recipe in options.recipes for acquisition in options.acquisitions for seed in options.seeds
+    ]  # fmt: skip
+    cells += [Cell(FULL, "random_scenes", seed, (len(splits["train"]),)) for seed in options.seeds]
+    return Plan(
+        folder=str(folder.root), masks=str(folder.root / "masks"), classes=folder.classes,
+        train=tuple(sorted(splits["train"])), test=tuple(sorted(splits["test"])), held_out=tuple(held_out),
+        scenes=tuple(map(tuple, known)), settings=settings, split=where, cells=tuple(cells),
+    )  # fmt: skip
+
+
+def _scenes(options: argparse.Namespace, folder: Folder) -> dividing.Scenes:
+    from ml.scoring import read_scenes
+
+    kept = options.out / "scenes.json"  # of a set of thousands they take a while
+    path = options.scenes or (kept if kept.is_file() else None)
+    if path:
+        return [list(names) for names in read_scenes(path)]
+    found = dividing.find_scenes(folder)
+    kept.write_text(json.dumps(found))
+    return found
+
+
+def _splits(options: argparse.Namespace, folder: Folder, known: dividing.Scenes) -> tuple[Splits, str]:
+    own = folder.root / "splits.json"
+    path = options.splits or (own if own.is_file() else None)
+    if path:
+        return read_splits(path, folder.names), f"scene-disjoint split {path.name}"
+    (made,) = dividing.divided(folder, known, shares=(0.7, 0.0, 0.3), ratios=(), folds=0, seed=0)
+    return made, "scene-disjoint split 70 : 30, seed 0"
+
+
+def _refuse_other_plan(plan: Plan, out: Path) -> None:
+    """Cells may be added to what a folder holds; everything else must stay, budgets included."""
+    if not (out / PLAN).is_file():
+        return
+    before = specs.read(Plan, out, PLAN)
+    names = ("folder", "classes", "train", "test", "held_out", "scenes", "settings")
+    changed = [name for name in names if getattr(before, name) != getattr(plan, name)]
+    if {cell.budgets for cell in before.cells} != {cell.budgets for cell in plan.cells}:
+        changed.append("budgets")
+    if changed:
+        raise SpecError(f"--out {out}: holds cells with other {', '.join(changed)}; name another folder")
+
+
+def _commit() -> str:
+    """Of the code that runs; "unknown" outside a repository."""
+    if not shutil.which("git"):
+        return "unknown"
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"

@@ -1,0 +1,341 @@
+"""Simulated campaigns: recipe x acquisition x seed over growing budgets, on images whose masks are known, no server.
+
+A cell is such a campaign: a folder in OUT/cells with a file for each budget. What its rounds compute lies in OUT/steps,
+a folder for each training, prediction and evaluation, named after the digest of its spec: cells that ask the same share
+it, and nothing that is finished is done again. Any number of processes may work on one OUT.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml import acquisition, facts, selection
+from ml import spec as specs
+from ml.acquisition import Ask, Candidate, Pick
+from ml.recipes import frozen_copy
+from ml.spec import EvaluateSpec, PredictSpec, Sample, Score, SpecError, TrainSpec
+
+PLAN = "plan.json"
+FULL = "full"  # the recipe's name of the cells that train on all labels at once, as `supervised` does
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A campaign: labels grow to each of the budgets in turn."""
+
+    recipe: str
+    acquisition: str
+    seed: int
+    budgets: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.recipe}-{self.acquisition}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all cells share, and which there are. Images are named relative to `folder`."""
+
+    folder: str
+    masks: str
+    classes: tuple[str, ...]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    held_out: tuple[str, ...]
+    scenes: tuple[tuple[str, ...], ...]
+    settings: str  # JSON: training settings over the recipes' own
+    split: str  # where it is from, in words
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An image whose mask is known from the next budget on, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A round: how good its last model is on the test split, at what cost, and what it asks."""
+
+    labels: int
+    miou: float  # background included
+    miou_foreground: float | None
+    iou: tuple[float | None, ...]
+    image_passes: int  # of this round's trainings
+    seconds: float  # of this round's trainings and predictions, wherever they were computed
+    device: str
+    commit: str
+    asked: tuple[Asked, ...]
+
+
+def point_path(out: Path, cell: Cell, budget: int) -> Path:
+    return out / "cells" / cell.name / f"labels-{budget:06}.json"
+
+
+def is_finished(out: Path, cell: Cell) -> bool:
+    return point_path(out, cell, cell.budgets[-1]).is_file()
+
+
+def points_of(out: Path, cell: Cell) -> list[Point]:
+    paths = [point_path(out, cell, budget) for budget in cell.budgets]
+    return [specs.read(Point, path.parent, path.name) for path in paths]
+
+
+def work(out: Path, *, threads: int, commit: str, say: Callable[[str], None]) -> None:
+    """Compute the cells of OUT/plan.json that are not finished and that no other process computes."""
+    plan = specs.read(Plan, out, PLAN)
+    for cell in plan.cells:
+        folder = out / "cells" / cell.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, wait=False) as mine:
+            if mine and not is_finished(out, cell):
+                _run_cell(plan, cell, out, threads=threads, commit=commit, say=say)
+
+
+def _run_cell(plan: Plan, cell: Cell, out: Path, *, threads: int, commit: str, say: Callable[[str], None]) -> None:
+    ground = _Ground(plan, cell, out, threads)
+    labelled = [pick.id for pick in ground.first_batch()]
+    for turn, budget in enumerate(cell.budgets):
+        path = point_path(out, cell, budget)
+        if path.is_file():
+            point = specs.read(Point, path.parent, path.name)
+        else:
+            later = cell.budgets[turn + 1] - budget if turn + 1 < len(cell.budgets) else 0
+            point = _Round(ground, labelled).run(turn, later, commit=commit)
+            specs.write(point, path.parent, path.name)
+            say(f"{cell.name}: {point.labels} labels, mIoU {100 * point.miou:.1f} %, {point.seconds:.0f} s")
+        labelled = labelled + [one.id for one in point.asked]
+
+
+class _Ground:
+    """What the rounds of a cell have in common: samples by id, scenes, the recipe, and where steps lie."""
+
+    def __init__(self, plan: Plan, cell: Cell, out: Path, threads: int) -> None:
+        self.plan, self.cell, self.out, self.threads = plan, cell, out, threads
+        every = sorted((*plan.train, *plan.test, *plan.held_out))
+        numbers = {name: f"{place:06}" for place, name in enumerate(dict.fromkeys(every))}
+        self.train = {numbers[name]: self._sample(name, numbers) for name in sorted(plan.train)}
+        self.test = tuple(self._sample(name, numbers) for name in sorted(plan.test))
+        self.held_out = tuple(sorted(numbers[name] for name in plan.held_out))
+        self.scene = {
+            numbers[name]: scene for scene, names in enumerate(plan.scenes) for name in names if name in numbers
+        }
+        acquire = {"strategy": cell.acquisition}
+        name = "supervised" if cell.recipe == FULL else cell.recipe
+        self.recipe = frozen_copy(name, json.loads(plan.settings), acquire=acquire)
+
+    def first_batch(self) -> list[Pick]:
+        """Round 0, alike for all strategies of a seed."""
+        pool = [Candidate(id=one, scene=self.scene[one]) for one in self.train]
+        return self.choose("random_scenes", pool, Ask(images=self.cell.budgets[0]), turn=0)
+
+    def choose(self, strategy: str, pool: list[Candidate], ask: Ask, *, turn: int) -> list[Pick]:
+        """As many as asked: with all scenes in a batch, further images of them follow."""
+        rng = np.random.default_rng([self.cell.seed, turn])
+        picks: list[Pick] = []
+        while len(picks) < min(ask.images, len(picks) + len(pool)):
+            missing = dataclasses.replace(ask, images=ask.images - len(picks))
+            picks += acquisition.choose(strategy, pool, missing, rng)
+            taken = {pick.id for pick in picks}
+            pool = [one for one in pool if one.id not in taken]
+        return picks
+
+    def step(self, verb: str, told: Any) -> Path:
+        """The folder that holds the result of a spec, computed here unless it is there already."""
+        plain = specs.to_json(dataclasses.replace(told, threads=0))
+        folder = self.out / "steps" / f"{verb}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, wait=True):
+            if not (folder / "result.json").is_file():
+                specs.write(told, folder, "spec.json")
+                specs.write(_RUN[verb](told, folder), folder, "result.json")
+                (folder / specs.STATE).unlink(missing_ok=True)
+        return folder
+
+    def _sample(self, name: str, numbers: dict[str, str]) -> Sample:
+        image = Path(self.plan.folder) / name
+        mask = Path(self.plan.masks) / Path(name).relative_to("images").with_suffix(".png")
+        return Sample(id=numbers[name], image=str(image), mask=str(mask))
+
+
+@dataclass
+class _Round:
+    """One turn of the recipe with these labels; its stages find here what those before them have left."""
+
+    ground: _Ground
+    labelled: list[str]
+    models: list[tuple[str, list[str]]] = field(default_factory=list)  # kind of stage, checkpoints
+    pseudo: dict[str, Sample] = field(default_factory=dict)
+    predicted: list[Score] = field(default_factory=list)  # by the latest predict stage, with `shard`
+    shard: Path = Path()
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    picks: list[Pick] = field(default_factory=list)
+    image_passes: int = 0
+    seconds: float = 0.0
+    device: str = ""
+
+    def run(self, turn: int, count: int, *, commit: str) -> Point:
+        """What the last model of the loop is worth on test, after the stages; `count` images are asked for."""
+        ground, stages = self.ground, self.ground.recipe["stages"]
+        by_model = bool(count and acquisition.named(ground.cell.acquisition).needs)
+        for place, stage in enumerate(stages):
+            later = {one["kind"] for one in stages[place + 1 :]}
+            kind, settings = stage["kind"], stage["settings"]
+            if kind in {"train", "distil"}:
+                self._train(kind, settings)
+            # The server predicts for people too; here nobody looks.
+            elif kind == "predict" and (by_model or "select" in later):
+                self._predict(settings)
+            elif kind == "select":
+                self._select(settings["share"])
+            elif kind == "acquire" and count:
+                self._acquire(settings["strategy"], turn, count)
+        folder = ground.step("evaluate", EvaluateSpec(
+            classes=ground.plan.classes, checkpoints=(self._latest()[-1],), samples=ground.test, threads=ground.threads,
+        ))  # fmt: skip
+        figures = specs.read(specs.EvaluateResult, folder, "result.json").figures[0]
+        return Point(
+            labels=len(self.labelled), miou=figures.miou, miou_foreground=figures.miou_foreground, iou=figures.iou,
+            image_passes=self.image_passes, seconds=self.seconds, device=self.device, commit=commit,
+            asked=tuple(Asked(pick.id, pick.reason) for pick in self.picks),
+        )  # fmt: skip
+
+    def _train(self, kind: str, settings: dict[str, Any]) -> None:
+        ground = self.ground
+        latest = self._latest()[-1] if self.models else None
+        values = selection.training(ground.recipe, settings, latest=latest)
+        pseudo = tuple(self.pseudo.values()) if settings.get("pseudo") else ()
+        if kind == "distil":
+            taught = [paths[-1] for made, paths in self.models if made != "distil"]
+            teachers = taught if settings.get("teachers") == "all" else taught[-1:]
+            unlabelled = [self._bare(one) for one in self._pool() if one not in {sample.id for sample in pseudo}]
+            values["distil"] = settings.get("distil", {}) | {
+                "teachers": teachers, "unlabelled": [dataclasses.asdict(one) for one in unlabelled],
+            }  # fmt: skip
+        values |= {
+            "classes": ground.plan.classes, "labelled": [], "seed": ground.cell.seed, "threads": ground.threads,
+        }  # fmt: skip
+        told = dataclasses.replace(
+            specs.from_json(TrainSpec, json.dumps(values)),
+            labelled=tuple(ground.train[one] for one in sorted(self.labelled)),
+            pseudo=pseudo,
+            held_out=ground.held_out,
+        )
+        folder = ground.step("train", told)
+        result = specs.read(specs.TrainResult, folder, "result.json")
+        self.models.append((kind, [str(folder / name) for name in result.checkpoints]))
+        self.image_passes += result.image_passes
+        self.seconds += result.seconds
+        self.device = result.device
+
+    def _predict(self, settings: dict[str, Any]) -> None:
+        ground = self.ground
+        images = [one for one in self._pool() if settings["on"] == "pool" or one not in self.pseudo]
+        self.predicted = []
+        if not images:
+            return
+        told = selection.predicting(
+            ground.recipe, settings, checkpoints=self._latest(), first=self.models[0][1][-1]
+        )  # fmt: skip
+        self.shard = ground.step("predict", PredictSpec(
+            classes=ground.plan.classes, samples=tuple(self._bare(one) for one in images),
+            **{"threads": ground.threads, **told},
+        ))  # fmt: skip
+        result = specs.read(specs.PredictResult, self.shard, "result.json")
+        self.predicted = list(result.scores)
+        self.seconds += result.seconds
+        said = facts.read(self.shard / facts.FACTS) if told.get("facts") else {}
+        self.candidates |= {
+            one.id: facts.candidate(one.id, ground.scene[one.id], one, said.get(one.id, {})) for one in self.predicted
+        }
+
+    def _select(self, share: float) -> None:
+        accepted, _ = selection.divided(self.predicted, share)
+        for one in accepted:
+            mask = f"{self.shard}/masks.zip/{one.member}"
+            self.pseudo[one.id] = dataclasses.replace(self._bare(one.id), mask=mask)
+
+    def _acquire(self, strategy: str, turn: int, count: int) -> None:
+        ground = self.ground
+        known = self.candidates if acquisition.named(strategy).needs else {}
+        pool = [known.get(one, Candidate(id=one, scene=ground.scene[one])) for one in self._pool()]
+        power = acquisition.power(turn, len(ground.cell.budgets) - 1)
+        ask = Ask(images=count, power=power, classes=ground.plan.classes)
+        self.picks = ground.choose(strategy, pool, ask, turn=turn + 1)
+
+    def _latest(self) -> list[str]:
+        return next(paths for kind, paths in reversed(self.models) if kind != "distil")
+
+    def _pool(self) -> list[str]:
+        labelled = set(self.labelled)
+        return [one for one in self.ground.train if one not in labelled]
+
+    def _bare(self, one: str) -> Sample:
+        """Without its mask: nobody has asked for it."""
+        return dataclasses.replace(self.ground.train[one], mask=None)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether the folder is ours for the block; the lock ends with the process, however that ends."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _train(told: TrainSpec, folder: Path) -> specs.TrainResult:
+    from ml.device import Team
+    from ml.train import train
+
+    return train(told, folder, say=lambda _: None, team=Team())
+
+
+def _predict(told: PredictSpec, folder: Path) -> specs.PredictResult:
+    from ml.predict import predict
+
+    return predict(told, folder, say=lambda _: None)
+
+
+def _evaluate(told: EvaluateSpec, folder: Path) -> specs.EvaluateResult:
+    from ml.evaluate import evaluate
+
+    return evaluate(told, folder, say=lambda _: None)
+
+
+_RUN: dict[str, Callable[[Any, Path], Any]] = {"train": _train, "predict": _predict, "evaluate": _evaluate}
+
+
+def check(plan: Plan) -> None:
+    """Raises SpecError when a cell cannot be run, or train and test share a scene."""
+    scene = {name: number for number, names in enumerate(plan.scenes) for name in names}
+    held = {scene[name] for name in plan.held_out}
+    if shared := sorted(name for name in plan.train if scene[name] in held):
+        raise SpecError(
+            f"expected splits that share no scene, {len(shared)} training images show one that is held out, the first "
+            f"is {shared[0]}; divide the folder with `python -m ml split FOLDER --out SPLITS` and name it as --splits"
+        )
+    for cell in plan.cells:
+        acquisition.named(cell.acquisition)
+        if list(cell.budgets) != sorted({*cell.budgets}) or not 1 <= cell.budgets[0] <= cell.budgets[-1] <= len(
+            plan.train
+        ):
+            raise SpecError(
+                f"--budgets: expected growing numbers from 1 to the {len(plan.train)} training images, got "
+                f"{' '.join(map(str, cell.budgets))}"
+            )

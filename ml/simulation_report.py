@@ -1,0 +1,241 @@
+"""What simulated campaigns came to: a table, the same as JSON, and a picture (numpy only)."""
+
+import itertools
+import json
+import os
+import platform
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from ml import learning_curves as curves
+from ml.simulation import FULL, Cell, Plan, Point, points_of
+
+REACHED = 0.95  # of what all labels give
+COLOURS = ("#4363d8", "#e6194b", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 60, 230, 20, 50
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A recipe with an acquisition: heights (seeds, budgets) of test mIoU."""
+
+    name: str
+    seeds: tuple[int, ...]
+    budgets: tuple[int, ...]
+    heights: curves.Floats
+    passes: int  # mean over seeds, of all rounds
+
+
+def write(plan: Plan, out: Path, *, title: str) -> Path:
+    """Leave report.json, report.md and curves.svg in OUT; the path of the table."""
+    arms, full = _arms(plan, out)
+    told = {**_facts(plan, out), **_figures(arms, full)}
+    (out / "report.json").write_text(json.dumps(told, indent=1))
+    (out / "curves.svg").write_text(picture(arms, told["full_miou"]))
+    (out / "report.md").write_text(_markdown(told, title))
+    return out / "report.md"
+
+
+def _arms(plan: Plan, out: Path) -> tuple[list[Arm], list[float]]:
+    groups: dict[tuple[str, str], list[tuple[Cell, list[Point]]]] = defaultdict(list)
+    for cell in sorted(plan.cells, key=lambda one: one.seed):
+        groups[cell.recipe, cell.acquisition].append((cell, points_of(out, cell)))
+    arms = [
+        Arm(
+            name=f"{recipe} + {acquisition}", seeds=tuple(cell.seed for cell, _ in group), budgets=group[0][0].budgets,
+            heights=np.array([[point.miou for point in points] for _, points in group]),
+            passes=round(float(np.mean([sum(point.image_passes for point in points) for _, points in group]))),
+        )
+        for (recipe, acquisition), group in groups.items() if recipe != FULL
+    ]  # fmt: skip
+    full = [points[-1].miou for (recipe, _), group in groups.items() if recipe == FULL for _, points in group]
+    return arms, full
+
+
+def _facts(plan: Plan, out: Path) -> dict[str, Any]:
+    points = [point for cell in plan.cells for point in points_of(out, cell)]
+    return {
+        "data": Path(plan.folder).name,
+        "split": plan.split,
+        "images": {"train": len(plan.train), "test": len(plan.test)},
+        "scenes": {
+            split: sum(bool(held & set(scene)) for scene in plan.scenes)
+            for split, held in {"train": set(plan.train), "test": set(plan.test)}.items()
+        },
+        "settings": json.loads(plan.settings),
+        "seeds": sorted({cell.seed for cell in plan.cells}),
+        "commit": sorted({point.commit for point in points}),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores; {', '.join(sorted({p.device for p in points}))}",
+        "image_passes": sum(point.image_passes for point in points),
+        "seconds": round(sum(point.seconds for point in points)),
+    }
+
+
+def _figures(arms: list[Arm], full: list[float]) -> dict[str, Any]:
+    reference = float(np.mean(full))
+    pairs = list(itertools.combinations(arms, 2))
+    differences = [[_area(a, row) - _area(b, row) for row in range(len(a.seeds))] for a, b in pairs]
+    rng = np.random.default_rng(0)
+    chances = [curves.sign_flip(one, rng) for one in differences]
+    return {
+        "full_miou": reference,
+        "full_half_width": _number(curves.half_width(np.array(full))),
+        "arms": [_arm(one, reference) for one in arms],
+        "pairs": [
+            {"first": a.name, "second": b.name, "difference": float(np.mean(one)), "p": p, "p_holm": corrected}
+            for (a, b), one, p, corrected in zip(pairs, differences, chances, curves.holm(chances), strict=True)
+        ],
+    }
+
+
+def _arm(one: Arm, reference: float) -> dict[str, Any]:
+    mean = one.heights.mean(axis=0)
+    areas = {log: np.array([_area(one, row, log=log) for row in range(len(one.seeds))]) for log in (False, True)}
+    return {
+        "name": one.name,
+        "seeds": one.seeds,
+        "budgets": one.budgets,
+        "miou": one.heights.tolist(),
+        "mean": mean.tolist(),
+        "half_width": [_number(curves.half_width(column)) for column in one.heights.T],
+        "area": float(areas[False].mean()),
+        "area_half_width": _number(curves.half_width(areas[False])),
+        "area_log": float(areas[True].mean()),
+        "labels_to_95": curves.labels_to(one.budgets, mean.tolist(), REACHED * reference),
+        "image_passes": one.passes,
+    }
+
+
+def _area(one: Arm, row: int, *, log: bool = False) -> float:
+    return curves.area(one.budgets, one.heights[row].tolist(), log=log)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _markdown(told: dict[str, Any], title: str) -> str:
+    images, scenes, arms = told["images"], told["scenes"], told["arms"]
+    settings = json.dumps(told["settings"]) if told["settings"] else "the recipes' own"
+    lines = [
+        f"# {title}",
+        "",
+        (f"Data: {told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes, "
+        f"{images['test']} test images of {scenes['test']}. Seeds {', '.join(map(str, told['seeds']))}, commit "
+        f"{', '.join(told['commit'])}, {told['hardware']}. Training settings: {settings}. "
+        f"{told['image_passes']:,} image passes, {told['seconds']:,} s of training and prediction (steps that cells "
+        "share counted for each). Last weights; test decided nothing."),
+        "",
+        ("Test mIoU with background, one confusion matrix over the split, percent: mean over seeds and half of its "
+        "95 % interval (Student's t)."),
+        "",
+        f"| labels | {' | '.join(str(one) for one in arms[0]['budgets'])} |",
+        f"|---|{'---|' * len(arms[0]['budgets'])}",
+        *(
+            f"| {one['name']} | "
+            + " | ".join(_around(m, h) for m, h in zip(one["mean"], one["half_width"], strict=True)) + " |"
+            for one in arms
+        ),
+        f"| all {images['train']} labels, supervised | {_around(told['full_miou'], told['full_half_width'])} |"
+        + " |" * (len(arms[0]["budgets"]) - 1),
+        "",
+        "![Learning curves](curves.svg)",
+        "",
+        "| | area under the curve | over log labels | labels to 95 % of full | image passes |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one['name']} | {_around(one['area'], one['area_half_width'])} | {100 * one['area_log']:.1f} | "
+            f"{_labels(one)} | {one['image_passes']:,} |"
+            for one in arms
+        ),
+    ]  # fmt: skip
+    if told["pairs"]:
+        fewest = 2 / 2 ** len(told["seeds"])
+        lines += [
+            "",
+            (
+                "Differences in area, in points. p: exact sign-flip test, two-sided, paired over seeds (not below "
+                f"{fewest:.3g} with {len(told['seeds'])}); then corrected for {len(told['pairs'])} comparisons (Holm)."
+            ),
+            "",
+            "| | difference | p | p corrected |",
+            "|---|---|---|---|",
+            *(
+                f"| {one['first']} - {one['second']} | {100 * one['difference']:+.1f} | {one['p']:.3f} | "
+                f"{one['p_holm']:.3f} |"
+                for one in told["pairs"]
+            ),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _around(mean: float, half: float | None) -> str:
+    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+
+
+def _labels(one: dict[str, Any]) -> str:
+    needed = one["labels_to_95"]
+    if needed is None:
+        return f"not with {one['budgets'][-1]}"
+    return f"{needed:.0f}" if needed > one["budgets"][0] else f"at most {needed:.0f}"
+
+
+def picture(arms: list[Arm], full: float) -> str:
+    """Learning curves as SVG, with their intervals; the dashed line is what all labels give."""
+    lows = [mean - _half(column) for one in arms for mean, column in _columns(one)]
+    highs = [mean + _half(column) for one in arms for mean, column in _columns(one)]
+    low, high = min(*lows, full), max(*highs, full)
+    least, most = arms[0].budgets[0], arms[0].budgets[-1]
+
+    def x(budget: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (budget - least) / max(most - least, 1)
+
+    def y(value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / max(high - low, 1e-9)
+
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+            f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
+        ),
+        (
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(full):.1f}" y2="{y(full):.1f}" stroke="#555" '
+            f'stroke-dasharray="6 4"/><text x="{WIDTH - RIGHT + 8}" y="{y(full) + 4:.1f}">all labels</text>'
+        ),
+    ]
+    parts += [
+        f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{100 * value:.0f} %</text>'
+        for value in np.linspace(low, high, 5).tolist()
+    ]
+    for budget in arms[0].budgets:
+        place = f'x="{x(budget):.1f}" y="{HEIGHT - BOTTOM + 18}"'
+        parts.append(f'<text {place} text-anchor="middle">{budget}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">labels</text>')
+    for number, one in enumerate(arms):
+        colour = COLOURS[number % len(COLOURS)]
+        points = [
+            (x(b), y(mean), _half(column), mean) for b, (mean, column) in zip(one.budgets, _columns(one), strict=True)
+        ]
+        line = " ".join(f"{across:.1f},{down:.1f}" for across, down, _, _ in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for across, _, half, mean in points:
+            ends = f'y1="{y(mean - half):.1f}" y2="{y(mean + half):.1f}"'
+            parts.append(
+                f'<line x1="{across + 2 * number:.1f}" x2="{across + 2 * number:.1f}" {ends} stroke="{colour}"/>'
+            )
+        row = HEIGHT - BOTTOM - 16 * (len(arms) - number)
+        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{row}" fill="{colour}">{escape(one.name)}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _columns(one: Arm) -> list[tuple[float, curves.Floats]]:
+    return [(float(column.mean()), column) for column in one.heights.T]
+
+
+def _half(column: curves.Floats) -> float:
+    return _number(curves.half_width(column)) or 0.0
