@@ -35,7 +35,7 @@ SLACK = 4  # pixels by which shared landmarks may lie apart, for exposures are n
 TABLES, BITS = 8, 22  # how often landmarks are sorted, by so many random projections
 CROWD = 8  # landmarks that one place of a table compares: more are a pattern, not a place
 MANY = 2048  # images entered at a time,
-BATCH, ROWS = 1024, 16384  # pairs of images and of landmarks compared at a time: bounds the memory
+BATCH, ROWS = 256, 4096  # pairs of images and of landmarks compared at a time: bounds the memory
 
 LANDMARK = np.dtype([("place", "<i2", 2), ("pose", "u1"), ("look", "i1", WAVES * WAVES)])  # 105 bytes
 

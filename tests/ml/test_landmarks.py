@@ -78,7 +78,11 @@ def test_images_that_arrive_later_are_compared_with_all_and_older_ones_not_again
 @pytest.mark.parametrize("together", [1, 5, 7])
 def test_the_same_images_meet_however_they_are_dealt_out(together):
     surfaces = [_surface(number) for number in range(6)]
-    images = [*surfaces, *(_exposed(one) for one in surfaces), *(np.ascontiguousarray(np.rot90(one)) for one in surfaces)]
+    images = [
+        *surfaces,
+        *(_exposed(one) for one in surfaces),
+        *(np.ascontiguousarray(np.rot90(one)) for one in surfaces),
+    ]
     described = [landmarks.describe(image) for image in images]
     index = landmarks.Index()
 
