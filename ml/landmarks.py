@@ -41,6 +41,15 @@ LANDMARK = np.dtype([("place", "<i2", 2), ("pose", "u1"), ("look", "i1", WAVES *
 
 _COSINES: Floats = np.cos(np.pi / WINDOW * np.outer(np.arange(WAVES), np.arange(WINDOW) + 0.5)).astype(np.float32)
 _COSINES *= np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
+# What each of the eight poses does to row and column.
+_TURNS: Places = np.array(
+    [
+        [[0, right], [down, 0]] if transposed else [[down, 0], [0, right]]
+        for transposed in (False, True)
+        for down in (1, -1)
+        for right in (1, -1)
+    ]
+)
 _ODD: Floats = np.where(np.arange(WAVES) % 2, -1, 1).astype(np.float32)
 
 
@@ -346,18 +355,8 @@ def _coded(pair: Places, turns: Places, cells: Places) -> Places:
 
 def _moves(ones: NDArray[np.void], others: NDArray[np.void]) -> tuple[Places, Places]:
     """By which turn (n,), one of eight, and which shift (n, 2) each landmark becomes the other."""
-    first, second = _turn(ones["pose"]), _turn(others["pose"])
+    first, second = _TURNS[ones["pose"]], _TURNS[others["pose"]]
     turn = second.transpose(0, 2, 1) @ first  # (n, 2, 2)
     shift = others["place"] - np.einsum("nij,nj->ni", turn, ones["place"].astype(np.intp))
     transposed, rows, columns = turn[:, 0, 0] == 0, turn[:, 0].sum(axis=1) < 0, turn[:, 1].sum(axis=1) < 0
     return 4 * transposed + 2 * rows + columns, shift
-
-
-def _turn(poses: NDArray[np.uint8]) -> Places:
-    """(n, 2, 2): what each pose does to row and column."""
-    down, right = np.where(poses & 2, -1, 1), np.where(poses & 1, -1, 1)
-    straight = (poses & 4) == 0
-    turn = np.zeros((len(poses), 2, 2), np.intp)
-    turn[:, 0, 0], turn[:, 1, 1] = straight * down, straight * right
-    turn[:, 0, 1], turn[:, 1, 0] = ~straight * right, ~straight * down
-    return turn
