@@ -156,8 +156,10 @@ def _poseless(images: Floats) -> Floats:
 
 def _widest_plane(points: Floats) -> Floats:
     """(256, 2): the two directions in which the points lie furthest apart. Any two would do, these part most."""
+    if len(points) <= ROWS:  # one tile, whatever the plane; and of a handful no spread can be told
+        return np.eye(points.shape[1], 2, dtype=np.float32)
     some = points[:: max(1, len(points) // 2000)]
-    _, directions = np.linalg.eigh(np.cov(some.T)) if len(some) > 2 else (None, np.eye(points.shape[1]))
+    _, directions = np.linalg.eigh(np.cov(some.T))
     plane: Floats = directions[:, -2:].astype(np.float32)
     return plane
 

@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.intake import NewImage, OldImage, Refused, StoredMask, take_in
-from catalog.models import Image, Import, Label, Project, ReferenceMask, RefusedFile, Scene
-from catalog.placement import Surfaces, place
+from catalog.models import Image, Import, Label, Landmarks, Project, ReferenceMask, RefusedFile, Scene
+from catalog.placement import Place
 from catalog.sources import Source
 
 SIZE = 200  # images a transaction
@@ -53,9 +53,9 @@ def batches(source: Source) -> Iterator[Batch]:
     yield batch
 
 
-def insert(one: Import, batch: Batch, surfaces: Surfaces, given: Mapping[str, str]) -> None:
-    """Make the rows of a batch. To be called inside a transaction."""
-    images = _insert_images(one.project, batch.new, surfaces, given)
+def insert(one: Import, batch: Batch, places: Sequence[Place]) -> None:
+    """Make the rows of a batch, whose new images go to these places. To be called inside a transaction."""
+    images = _insert_images(one.project, batch.new, places)
     masks = [(image.pk, new.mask) for image, new in zip(images, batch.new, strict=True) if new.mask]
     masks += [(old.known.pk, old.mask) for old in batch.old if old.mask]
     _insert_masks(masks, truth=one.project.benchmark)
@@ -66,12 +66,9 @@ def insert(one: Import, batch: Batch, surfaces: Surfaces, given: Mapping[str, st
     )
 
 
-def _insert_images(
-    project: Project, new: Sequence[NewImage], surfaces: Surfaces, given: Mapping[str, str]
-) -> list[Image]:
-    places = place(project, surfaces, new, given)
+def _insert_images(project: Project, new: Sequence[NewImage], places: Sequence[Place]) -> list[Image]:
     Scene.objects.bulk_create({id(one.scene): one.scene for one in places if one.scene.pk is None}.values())
-    return Image.objects.bulk_create(
+    images = Image.objects.bulk_create(
         Image(
             project=project,
             scene=there.scene,
@@ -90,6 +87,10 @@ def _insert_images(
         )
         for image, there in zip(new, places, strict=True)
     )
+    Landmarks.objects.bulk_create(
+        Landmarks(image=row, described=image.landmarks) for row, image in zip(images, new, strict=True)
+    )
+    return images
 
 
 def _insert_masks(masks: Sequence[tuple[int, StoredMask]], *, truth: bool) -> None:

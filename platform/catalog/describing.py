@@ -9,7 +9,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from catalog.locks import Work, only
-from catalog.models import Image, Label, Project, ReferenceMask, Statistics
+from catalog.models import Image, Label, Landmarks, Project, ReferenceMask, Statistics
 from config import celery_app
 
 REST = timedelta(minutes=5)  # after a computation, while labels come in one by one
@@ -19,12 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def describe(project_id: int) -> Statistics | None:
-    """The statistics of a project as it stands; None while another worker is at it."""
-    from catalog.figures import figures_of  # workers only: pages read the row
+    """The statistics of a project as it stands; None while another worker is at it, or at what they rest on."""
+    # Workers only: pages read the row.
+    from catalog.figures import figures_of
+    from catalog.surfaces import describe_older
 
     project = Project.objects.get(pk=project_id)
     with only(Work.DESCRIBE, project_id) as mine:
-        if not mine:
+        if not mine or not describe_older(project):
             return None
         now = state(project)
         if known := project.statistics.filter(state=now).first():
@@ -38,6 +40,7 @@ def state(project: Project) -> str:
     """Of the rows that statistics are computed over: another whenever there are others. Rows are only ever added."""
     kinds = (
         Image.objects.filter(project=project),
+        Landmarks.objects.filter(image__project=project),
         ReferenceMask.objects.filter(image__project=project),
         Label.objects.filter(image__project=project).by_people(),
         project.classes.all(),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from annotation.masks import read_index_mask
 from catalog import browsing, files
 from catalog.labels import classes_shown
-from catalog.models import Image, Label, Project, ReferenceMask, Split
+from catalog.models import Image, Label, Project, ReferenceMask, SharedSurface, Split
 from ml import agreement, metrics, scenes, splits
 from ml import statistics as holds
 
@@ -28,7 +28,10 @@ HELD_OUT = (Split.TEST, Split.VAL)
 
 @dataclass(frozen=True)
 class One:
-    """An image: what of it counts here, and where its mask lies (empty: it has none)."""
+    """An image: what of it counts here, and where its mask lies (empty: it has none).
+
+    scene: one number for all scenes that were found to show the same surface, though in different splits.
+    """
 
     pk: int
     name: str
@@ -100,13 +103,26 @@ def _images(project: Project) -> tuple[list[One], scenes.Floats]:
     paths = dict(ReferenceMask.objects.filter(image__project=project).values_list("image", "path"))
     labels = browsing.counting(scripted=False).filter(image__project=project)
     paths = paths or dict(labels.values_list("image", "path"))
+    surface = _surfaces(project)
     rows = Image.objects.filter(project=project).order_by("name")
     fields = rows.values_list("pk", "name", "split", "kept_out", "scene", "width", "height", "descriptor")
     images, descriptors = [], []
     for pk, name, split, kept_out, scene, width, height, descriptor in fields.iterator():
-        images.append(One(pk, name, split, bool(kept_out), scene, (width, height), paths.get(pk, "")))
+        images.append(
+            One(pk, name, split, bool(kept_out), surface.get(scene, scene), (width, height), paths.get(pk, ""))
+        )
         descriptors.append(bytes(descriptor))
     return images, scenes.stack(descriptors)
+
+
+def _surfaces(project: Project) -> dict[int, int]:
+    """For scenes that were found to show the same surface, the first of them."""
+    shared = SharedSurface.objects.filter(one__project=project)
+    pairs = list(shared.values_list("one__scene", "other__scene"))
+    found = sorted({scene for pair in pairs for scene in pair})
+    place = {scene: number for number, scene in enumerate(found)}
+    firsts = scenes.joined(len(found), ((place[one], place[other]) for one, other in pairs))
+    return {scene: found[first] for scene, first in zip(found, firsts, strict=True)}
 
 
 def _names(project: Project) -> list[str]:

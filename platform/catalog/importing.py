@@ -21,9 +21,10 @@ from annotation.formats import BadSource, read_splits
 from catalog import describing, files
 from catalog.batches import batches, insert
 from catalog.locks import Work, only
-from catalog.models import Image, Import, Project, Split
-from catalog.placement import surfaces_of
+from catalog.models import Image, Import, Project, SharedSurface, Split
+from catalog.placement import place
 from catalog.sources import open_import, unpacked, upload_of
+from catalog.surfaces import surfaces_of
 from config import celery_app
 
 SILENCE = timedelta(seconds=60)  # of an import, after which it is rung for again
@@ -119,9 +120,12 @@ def _run(one: Import, report: Callable[[Import], None]) -> None:
     before, present = one.imported, 0  # imported before: by a run of this import that a kill ended
     for batch in batches(source):
         present += len(batch.old)
+        # Before the transaction: where landmarks agree, pictures are opened.
+        places = place(one.project, surfaces, batch.new, source.given)
         # The counts go in with the rows they count, so a kill between the two cannot part them.
         with transaction.atomic():
-            insert(one, batch, surfaces, source.given)
+            insert(one, batch, places)
+            surfaces.save_joined()
             one.imported += len(batch.new)
             one.already_there = max(0, present - before)
             _beat(one)
@@ -139,6 +143,13 @@ def _warnings(project: Project) -> Iterator[str]:
             f"{kept_out.count()} of the project's {images.count()} images are kept out, because their surface appears "
             f"in another split too: what a model learns there must not be what it is measured on. For example "
             f"{first.name}: {first.kept_out}"
+        )
+    shared = SharedSurface.objects.filter(one__project=project).select_related("one", "other")
+    if met := shared.first():
+        yield (
+            f"Scenes of different splits show the same surface, {shared.count()} times; found when models had been "
+            f"judged on them, so nothing was moved. For example {met.one.name} ({met.one.get_split_display()}) and "
+            f"{met.other.name} ({met.other.get_split_display()}). The statistics say what that leaks."
         )
     empty = [split.label for split in Split if not images.filter(split=split, kept_out="").exists()]
     if empty and images.exists():

@@ -12,7 +12,7 @@ from annotation.masks import Mask, MaskError
 from catalog import files
 from catalog.labels import classes_shown, index_png, write_mask
 from catalog.viewing import Unreadable, make_view, read_bounded
-from ml import scenes
+from ml import landmarks, scenes
 
 MAX_NAME = 500  # characters, as the rows hold
 
@@ -66,6 +66,7 @@ class NewImage:
     height: int
     bits: int | None
     descriptor: bytes
+    landmarks: bytes
     provenance: dict[str, str]
     mask: StoredMask | None
 
@@ -111,6 +112,7 @@ def _new_image(found: Annotated, content: bytes, plan: Plan) -> NewImage:
         height=height,
         bits=view.bits,
         descriptor=scenes.descriptor(view.grey),
+        landmarks=landmarks.describe(view.grey),
         provenance=_image_provenance(found, plan),
         mask=_stored(found, mask, plan) if mask is not None else None,
     )

@@ -68,7 +68,10 @@ class DefectClass(models.Model):
 
 
 class Scene(models.Model):
-    """Images that show the same piece of surface. A split never cuts through one, so the split is decided here."""
+    """Images that show the same piece of surface. A split never cuts through one, so the split is decided here.
+
+    Grows, and takes in another of the same split where a later image shows both.
+    """
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="scenes")
     split = models.CharField(max_length=5, choices=Split)
@@ -112,6 +115,40 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Landmarks(models.Model):
+    """What ml.landmarks finds an image's surface again by. Not in the image's row: pages read that, and this is larger.
+
+    Images older than this table have none until a worker has looked (`catalog.surfaces.describe_older`).
+    """
+
+    image = models.OneToOneField(Image, models.CASCADE, primary_key=True, related_name="landmarks")
+    described = models.BinaryField(help_text="Of ml.landmarks: empty where nothing stands out.")
+
+    class Meta:
+        verbose_name_plural = "landmarks"
+
+    def __str__(self) -> str:
+        return f"landmarks of {self.image}"
+
+
+class SharedSurface(models.Model):
+    """Two images of different splits that show the same surface, found when both took part already.
+
+    Neither is moved, for models have been trained and judged on them; every score says what it leaks.
+    """
+
+    one = models.ForeignKey(Image, models.CASCADE, related_name="+")
+    other = models.ForeignKey(Image, models.CASCADE, related_name="+")
+    found_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = [models.UniqueConstraint(fields=("one", "other"), name="shared_surface_noted_once")]
+
+    def __str__(self) -> str:
+        return f"{self.one} and {self.other} show the same surface"
 
 
 def _classes_shown() -> "ArrayField[list[int] | None, list[int] | None]":

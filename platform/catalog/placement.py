@@ -1,13 +1,11 @@
 """Where new images belong: to which scene, and so to which split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from catalog.intake import NewImage
-from catalog.models import Image, Project, Scene, Split
-from ml import scenes
+from catalog.models import Project, Scene, Split
+from catalog.surfaces import Piece, Surfaces, look_at
 
 # Of the scenes that no given split decides about, by the first digits of their first image's sha256.
 TRAIN_SHARE, VAL_SHARE = 0.70, 0.15
@@ -22,56 +20,35 @@ class Place:
     kept_out: str
 
 
-@dataclass
-class Surfaces:
-    """What the images of a project show, in the order they came: row i of each belongs to the same image."""
-
-    descriptors: scenes.Floats  # (N, 16, 16)
-    names: list[str] = field(default_factory=list)
-    scenes: list[Scene] = field(default_factory=list)
-
-
-def surfaces_of(project: Project) -> Surfaces:
-    """What the project's images show: about a kilobyte each."""
-    known = list(Image.objects.filter(project=project).order_by("pk").values_list("descriptor", "name", "scene"))
-    by_pk = {scene.pk: scene for scene in Scene.objects.filter(project=project)}
-    return Surfaces(
-        scenes.stack([bytes(descriptor) for descriptor, _, _ in known]),
-        [name for _, name, _ in known],
-        [by_pk[scene] for _, _, scene in known],
-    )
-
-
 def place(project: Project, surfaces: Surfaces, new: Sequence[NewImage], given: Mapping[str, str]) -> list[Place]:
     """A place for each new image, which `surfaces` knows from then on.
 
     A new scene has the split given for its first image, otherwise one drawn by content. An image that shows a known
-    scene joins it, and its split. Where another split is given for it, or scenes of two splits meet in it, it is kept
-    out.
+    scene joins it, and its split; scenes of one split that meet in it become one. Where another split is given for it,
+    or scenes of two splits meet in it, it is kept out.
     """
-    described = scenes.stack([image.descriptor for image in new])
-    surfaces.descriptors = np.concatenate([surfaces.descriptors, described])
-    places = []
-    for image, matches in zip(new, scenes.alike(described, surfaces.descriptors), strict=True):
-        seen = matches[matches < len(surfaces.names)].tolist()
-        one = _place(project, surfaces, image, seen, given.get(image.name))
-        surfaces.names.append(image.name)
-        surfaces.scenes.append(one.scene)
-        places.append(one)
-    return places
+    placed = []
+    for image, seen in zip(new, look_at(surfaces, new), strict=True):
+        piece, split, kept_out = _place(project, surfaces, image, seen, given.get(image.name))
+        placed.append((len(surfaces.names), split, kept_out))
+        surfaces.put(image.name, piece)
+    return [Place(surfaces.pieces[row].scene, split, kept_out) for row, split, kept_out in placed]
 
 
-def _place(project: Project, surfaces: Surfaces, image: NewImage, seen: list[int], wanted: str | None) -> Place:
+def _place(
+    project: Project, surfaces: Surfaces, image: NewImage, seen: list[int], wanted: str | None
+) -> tuple[Piece, str, str]:
     if not seen:
         split = wanted or drawn_split(image.original.sha256)
-        return Place(Scene(project=project, split=split), split, kept_out="")
-    split = wanted or surfaces.scenes[seen[0]].split
+        return Piece(Scene(project=project, split=split)), split, ""
+    pieces = list(dict.fromkeys(surfaces.pieces[row] for row in seen))
+    split = wanted or pieces[0].scene.split
     # The image joins a scene of its own split where there is one, even if it has to be kept out for another.
-    scene = next(
-        (surfaces.scenes[row] for row in seen if surfaces.scenes[row].split == split), surfaces.scenes[seen[0]]
-    )
-    other = next((row for row in seen if surfaces.scenes[row].split != split), None)
-    return Place(scene, split, "" if other is None else _reason(surfaces, other, split))
+    home = next((piece for piece in pieces if piece.scene.split == split), pieces[0]).scene.split
+    shown = [*seen, *(row for piece in pieces for row in piece.foreign)]
+    other = next((row for row in shown if surfaces.pieces[row].scene.split != split), None)
+    piece = surfaces.join([piece for piece in pieces if piece.scene.split == home])
+    return piece, split, "" if other is None else _reason(surfaces, other, split)
 
 
 def drawn_split(sha256: str) -> str:
@@ -83,5 +60,5 @@ def drawn_split(sha256: str) -> str:
 
 
 def _reason(surfaces: Surfaces, other: int, split: str) -> str:
-    there = Split(surfaces.scenes[other].split).label
+    there = Split(surfaces.pieces[other].scene.split).label
     return f"Meant for {Split(split).label}, but shows the same surface as {surfaces.names[other][:200]} of {there}."

@@ -75,6 +75,24 @@ def test_images_that_arrive_later_are_compared_with_all_and_older_ones_not_again
     assert _found(*images, overlap=0.8, since=3) == [(0, 3), (1, 3)]
 
 
+@pytest.mark.parametrize("together", [1, 5, 7])
+def test_the_same_images_meet_however_they_are_dealt_out(together):
+    surfaces = [_surface(number) for number in range(6)]
+    images = [
+        *surfaces,
+        *(_exposed(one) for one in surfaces),
+        *(np.ascontiguousarray(np.rot90(one)) for one in surfaces),
+    ]
+    described = [landmarks.describe(image) for image in images]
+    index = landmarks.Index()
+
+    met = [one for start in range(0, 18, together) for one in index.meet(described[start : start + together])]
+
+    assert met == list(landmarks.meetings(described))
+    assert {(one.earlier % 6, one.later % 6) for one in met} == {(number, number) for number in range(6)}
+    assert len(index) == 18
+
+
 def test_flat_and_tiny_images_have_no_landmarks_and_meet_nothing():
     flat, tiny = np.full((100, 100), 90, np.uint8), _surface(0)[:20, :20]
 

@@ -83,6 +83,18 @@ def test_scenes_that_a_later_image_joins_are_one():
     assert scenes.group([*ends, scenes.descriptor(_surface(0))]) == [0, 0, 0]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", range(1, 5))
+def test_the_first_images_of_a_project_are_compared_without_an_estimate_of_their_spread(count, monkeypatch):
+    def estimate(_):
+        raise AssertionError("of a handful of images no spread can be told")
+
+    monkeypatch.setattr(np, "cov", estimate)
+    images = [_surface(0), _poses(_surface(0))[1], _surface(1), np.zeros((96, 96), np.uint8)][:count]
+
+    assert scenes.group([scenes.descriptor(image) for image in images]) == [0, 0, 2, 3][:count]
+
+
 def test_no_images_are_no_scenes():
     assert scenes.group([]) == []
 
