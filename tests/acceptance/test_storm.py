@@ -28,11 +28,11 @@ from rounds.models import Campaign, ModelVersion, Prediction, Snapshot, Stage, S
 KILLS = int(os.environ.get("STORM_KILLS", "20"))
 SEED = int(os.environ.get("STORM_SEED", time.time_ns() % 10**6))
 CAMPAIGNS = 2
-PAUSE = (1.0, 4.0)  # seconds between two kills
+PAUSE = (0.5, 3.0)  # seconds between two kills
 STOPPED = (2.0, 8.0)  # seconds a process stands still
 STANDS = ", stopped"
 # Trainings long enough to be hit.
-TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 120, "batch": 4,
+TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 60, "batch": 4,
             "learning_rate": 0.003, "optimiser": "adamw"}  # fmt: skip
 CAMPAIGN = {"scripted": True, "label_trigger": 4, "max_rounds": 1, "overrides": TRAINING}
 

@@ -13,8 +13,6 @@ import pytest
 from config import processes, supervision
 from config.supervision import NotStarted, Program
 
-pytestmark = pytest.mark.acceptance  # nothing is faked, and starting takes its second
-
 # Its child goes on when it is killed, as nginx's and granian's workers do.
 WITH_CHILD = "import os; os.fork()"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"

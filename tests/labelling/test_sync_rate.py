@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("label_studio", "rings"),
 ]
-TASKS = 1000
+TASKS = 300
 TURNS = 2
 
 
