@@ -51,9 +51,10 @@ def test_a_push_costs_little_beside_a_bare_post_of_the_same_json(campaign, ask, 
         assert len(sent[-1]) == TASKS
         posts.append(seconds(post, settings, bare, sent[-1]))
 
-    ratio = min(pushes) / min(posts)
-    print(f"\n{TASKS} tasks with masks: push {pushes}, POST {posts} s; ratio of the quickest {ratio:.2f}")
-    assert ratio < 2  # the machine does other things too
+    quickest, bare_one = min(pushes), min(posts)
+    print(f"\n{TASKS} tasks with masks: push {quickest:.2f} s, POST {bare_one:.2f} s")
+    # A dozen requests that do not grow with the batch, and as much again for a machine that does other things too.
+    assert quickest < 2 * bare_one + 2
 
 
 def post(settings, project, body) -> None:
