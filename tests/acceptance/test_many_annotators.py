@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 PEOPLE, EACH = 20, 4  # fewer than the training scenes of the surfaces
 LOOKING = (3.0, 7.0)  # seconds at a picture: faster than people are
-PATIENCE = 3.0  # seconds; who waits longer for Submit clicks again
+PATIENCE = 10.0  # seconds, with the other half of the suite beside it; what it is without: docs/results/storm.md
 TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 3000, "batch": 4}
 
 
