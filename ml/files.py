@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, also after a power cut. Importing this module does not import torch."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,18 @@ def written_whole(path: Path) -> Iterator[Path]:
         place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)  # half a file would fill a full disk for good
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether the lock is ours for the block; it ends with the process, however that ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def place(written: Path, target: Path) -> None:

@@ -6,11 +6,9 @@ it, and nothing that is finished is done again. Any number of processes may work
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 from ml import acquisition, facts, selection
 from ml import spec as specs
 from ml.acquisition import Ask, Candidate, Pick
+from ml.files import locked
 from ml.recipes import frozen_copy
 from ml.spec import EvaluateSpec, PredictSpec, Sample, Score, SpecError, TrainSpec
 
@@ -99,7 +98,7 @@ def work(out: Path, *, threads: int, commit: str, say: Callable[[str], None]) ->
     for cell in plan.cells:
         folder = out / "cells" / cell.name
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, wait=False) as mine:
+        with locked(folder / ".lock", wait=False) as mine:
             if mine and not is_finished(out, cell):
                 _run_cell(plan, cell, out, threads=threads, commit=commit, say=say)
 
@@ -157,7 +156,7 @@ class _Ground:
         plain = specs.to_json(dataclasses.replace(told, threads=0))
         folder = self.out / "steps" / f"{verb}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, wait=True):
+        with locked(folder / ".lock", wait=True):
             if not (folder / "result.json").is_file():
                 specs.write(told, folder, "spec.json")
                 specs.write(_RUN[verb](told, folder), folder, "result.json")
@@ -285,18 +284,6 @@ class _Round:
     def _bare(self, one: str) -> Sample:
         """Without its mask: nobody has asked for it."""
         return dataclasses.replace(self.ground.train[one], mask=None)
-
-
-@contextmanager
-def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Whether the folder is ours for the block; the lock ends with the process, however that ends."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _train(told: TrainSpec, folder: Path) -> specs.TrainResult:

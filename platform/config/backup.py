@@ -5,7 +5,6 @@ names it and never changed, so every row of the backup finds its file in it, whi
 name. What came while the files were read has no row there, and is an orphan that `check_integrity` reports.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from catalog.integrity import all_claims
 from config import archive, credentials, databases, label_studio, preflight
 from config.archive import Progress, Report, megabytes
 from config.databases import Database
+from ml.files import locked
 from rounds.models import Acquisition
 
 SECRETS = (*credentials.GENERATED, "BURNISH_ADMIN_EMAIL")
@@ -162,11 +162,9 @@ def _unproved(sums: Mapping[str, str]) -> Iterator[str]:
 def _alone() -> Iterator[None]:
     path = Path(settings.STATE_DIR) / "backup.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BackupFailed("Another backup of this installation is at work. Wait for it.") from error
+    with locked(path, wait=False) as mine:
+        if not mine:
+            raise BackupFailed("Another backup of this installation is at work. Wait for it.")
         yield
 
 

@@ -1,7 +1,6 @@
 """The stack of this installation, started and stopped as a whole. Both may be called again and again."""
 
 import contextlib
-import fcntl
 import os
 import pwd
 import shutil
@@ -18,6 +17,7 @@ from django.db import OperationalError, connection
 from config import credentials, label_studio, postgres, preflight, programs, proxy, supervision
 from config.preflight import NotReady
 from config.supervision import Program
+from ml.files import locked
 
 Report = Callable[[str], object]
 
@@ -225,11 +225,9 @@ class Busy(RuntimeError):
 def lock() -> Iterator[None]:
     path = Path(settings.STATE_DIR) / "stack.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Busy("Another `up` or `down` of this state folder is at work. Wait for it.") from error
+    with locked(path, wait=False) as mine:
+        if not mine:
+            raise Busy("Another `up` or `down` of this state folder is at work. Wait for it.")
         yield
 
 
