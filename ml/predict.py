@@ -55,6 +55,7 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
             classes=classes,
             masks=False,
             batch=1 if spec.window else spec.batch,
+            cache=spec.cache,
         ):
             found = torch.stack([view(model, batch.images) for model in models])
             sure, masks = (part.cpu().numpy() for part in found[-1].max(dim=1))

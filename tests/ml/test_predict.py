@@ -53,6 +53,15 @@ def test_every_sample_gets_a_palette_mask_of_its_size_and_scores_in_order(spec, 
         assert tuple(np.bincount(mask.ravel(), minlength=3)) == score.class_pixels
 
 
+def test_what_it_decodes_is_kept_where_the_spec_says_and_changes_nothing(spec, tmp_path):
+    kept = dataclasses.replace(spec, cache="kept")
+
+    once, again = (_predict(one, tmp_path).scores for one in (spec, kept))
+
+    assert (tmp_path / "kept" / "pixels").stat().st_size == 7 * 40 * 40
+    assert again == once == _predict(kept, tmp_path).scores
+
+
 def test_pixels_below_the_threshold_are_ignored_and_nothing_else_changes(spec, tmp_path):
     masks = []
     for threshold in (0.0, 0.4):
