@@ -88,10 +88,9 @@ def fill_classes(project: Project) -> None:
     """Look into the masks of rows that are older than their column `classes`."""
     labels = Label.objects.filter(image__project=project, classes=None, withdrawn=False)
     truth = ReferenceMask.objects.filter(image__project=project, classes=None)
-    for pk, path in list(labels.values_list("pk", "path")):
-        labels.filter(pk=pk).update(classes=_look_into(path))
-    for pk, path in list(truth.values_list("pk", "path")):
-        truth.filter(pk=pk).update(classes=_look_into(path))
+    for rows in (labels, truth):
+        for pk, path in list(rows.values_list("pk", "path")):
+            rows.filter(pk=pk).update(classes=_look_into(path))
 
 
 def _look_into(path: str) -> list[int]:

@@ -2,10 +2,7 @@
 
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +168,7 @@ def filter_() -> Iterator[Finding]:
         yield doubtful("filter", warning)
         return
     address = settings.LABEL_STUDIO_PUBLIC_URL
-    status = _status(f"{address}/api/webhooks/")
+    status = probes.status(f"{address}/api/webhooks/")
     if status is None:
         yield broken("filter", f"nobody answers at {address}, where annotators go.", UP)
     elif status != 403:
@@ -179,18 +176,6 @@ def filter_() -> Iterator[Finding]:
         yield broken("filter", f"{address} leads past the proxy: every annotator may delete every project.", mend)
     else:
         yield fine("filter", f"stands before Label Studio at {address}.")
-
-
-def _status(url: str) -> int | None:
-    """None = no answer."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  an address of our settings
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        with closing(error):
-            return error.code
-    except OSError:
-        return None
 
 
 CHECKS = (
