@@ -131,7 +131,9 @@ def test_statistics_warn_when_all_lies_in_one_split_and_when_splits_share_scenes
 def test_the_views_of_neu_seg_that_were_drawn_several_times_agree_as_measured_elsewhere(neu_seg):
     drawn = {name: neu_seg.masks[place] for place, name in enumerate(neu_seg.names)}
 
-    views = statistics.several_drawings(neu_seg.names, drawn, scenes.stack(neu_seg.descriptors), neu_seg.labels)
+    descriptors = scenes.stack(neu_seg.descriptors)
+
+    views = list(statistics.several_drawings(neu_seg.names, drawn, descriptors, neu_seg.labels))
     counts = sum(agreement.between(view, 4) for view in views)
 
     assert 230 <= len(views) <= 250, "measured elsewhere: 232 groups of four"
