@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from label_studio_sdk import LabelStudio as Sdk
 
 from annotation.browser import Browser
 from annotation.connection import Connection
@@ -50,6 +49,9 @@ class LabelStudio(Connection):
             raise ValueError(
                 "expected a Label Studio token of letters, digits, dots and dashes. Set LABEL_STUDIO_TOKEN."
             )
+        # A second and 100 MB (pandas): spared to every process that starts and never speaks to Label Studio.
+        from label_studio_sdk import LabelStudio as Sdk
+
         self._url = url
         self._http = httpx.Client(timeout=TIMEOUT)
         self._sdk = Sdk(base_url=url, api_key=token, httpx_client=self._http, max_retries=0)  # type: ignore[no-untyped-call]
