@@ -17,7 +17,7 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 
 # A stamp is named after what was asked for: changed requirements are installed at the next call, a failed
-# installation leaves none.
+# installation leaves none. Not compiled: most of these files are never loaded, and the rest is at its first time.
 hash = $(shell cat $(1) | sha256sum | cut -c1-12)
 OURS := $(VENV)/installed-$(call hash,requirements.txt)
 TOOLS := $(VENV)/tools-$(call hash,requirements.txt requirements-dev.txt)
@@ -92,7 +92,7 @@ if ! test -x $(1)/bin/pip; then \
 fi; \
 echo "Installing $(3) into $(1) (a minute or two)"; \
 rm -f $(1)/installed-* $(1)/tools-*; \
-$(1)/bin/pip install --requirement $(2) > $(1).log 2>&1 || { grep -v "^WARNING" $(1).log | tail -n 15 >&2; \
+$(1)/bin/pip install --no-compile --requirement $(2) > $(1).log 2>&1 || { grep -v "^WARNING" $(1).log | tail -n 15 >&2; \
     fail "Installing $(3) failed; the lines above and $(1).log say why. A package without a wheel for this \
 machine needs a C compiler (Debian: apt install build-essential)."; }; \
 touch $@

@@ -45,6 +45,8 @@ def choose_environment() -> None:
     os.environ["BURNISH_STATE"] = str(STATE)
     os.environ["BURNISH_LABEL_STUDIO_VENV"] = str(ROOT / ".burnish" / "label-studio-venv")
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    # Networks as small as here gain nothing by a second core, and the halves of `make test` would wait for each other.
+    os.environ |= {"OMP_NUM_THREADS": "1", "BURNISH_TRAINING_THREADS": "1"}
     (STATE / "static").mkdir()  # whitenoise warns of a missing one
     credentials.write_missing(STATE, {})
     os.environ |= read_env_file(STATE / "secrets.env")

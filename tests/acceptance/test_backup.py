@@ -156,12 +156,19 @@ def outer(stack, elsewhere):
             cursor.execute(f"DROP ROLE {name}")
 
 
+@pytest.fixture(scope="module")
+def packed(stack, tmp_path_factory) -> Path:
+    """A backup of the stack."""
+    path = tmp_path_factory.mktemp("backup") / "one.tar"
+    stack.manage("backup", str(path))
+    return path
+
+
 @pytest.mark.parametrize("where", ["elsewhere", "outer"])
-def test_a_restore_that_was_killed_half_way_begins_again(stack, tmp_path, request, where):
-    environment, packed = request.getfixturevalue(where), str(tmp_path / "one.tar")
-    stack.manage("backup", packed)
+def test_a_restore_that_was_killed_half_way_begins_again(packed, request, where):
+    environment = request.getfixturevalue(where)
     killed = subprocess.Popen(
-        [sys.executable, "manage.py", "restore", packed], cwd=ROOT, env={**environment, "PYTHONUNBUFFERED": "1"},
+        [sys.executable, "manage.py", "restore", str(packed)], cwd=ROOT, env={**environment, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     for line in killed.stdout:
@@ -171,8 +178,8 @@ def test_a_restore_that_was_killed_half_way_begins_again(stack, tmp_path, reques
     killed.communicate()
 
     refused = manage(environment, "up", check=False)
-    again = manage(environment, "restore", packed)
-    third = manage(environment, "restore", packed, check=False)
+    again = manage(environment, "restore", str(packed))
+    third = manage(environment, "restore", str(packed), check=False)
 
     assert (refused.returncode, third.returncode) == (1, 1)
     assert "was killed. Run it again" in refused.stderr
@@ -181,25 +188,21 @@ def test_a_restore_that_was_killed_half_way_begins_again(stack, tmp_path, reques
     assert not (Path(environment["BURNISH_STATE"]) / "restore.unfinished").exists()
 
 
-def test_a_restore_that_fails_leaves_the_folder_empty(stack, elsewhere, tmp_path):
-    packed, state = tmp_path / "one.tar", Path(elsewhere["BURNISH_STATE"])
-    stack.manage("backup", str(packed))
+def test_a_restore_that_fails_leaves_the_folder_empty(packed, elsewhere, tmp_path):
+    damaged, state = tmp_path / "damaged.tar", Path(elsewhere["BURNISH_STATE"])
     content = packed.read_bytes()
     at = content.index(b"PGDMP") + 5000  # in the first dump
-    packed.write_bytes(content[:at] + b"burnish" + content[at + 7 :])
+    damaged.write_bytes(content[:at] + b"burnish" + content[at + 7 :])
 
-    failed = manage(elsewhere, "restore", str(packed), check=False)
+    failed = manage(elsewhere, "restore", str(damaged), check=False)
 
     assert failed.returncode == 1
     assert "databases/burnish.dump is damaged" in failed.stderr
     assert [path.name for path in state.iterdir()] == ["stack.lock"]
 
 
-def test_a_restore_overwrites_nothing(stack, tmp_path):
-    packed = str(tmp_path / "one.tar")
-    stack.manage("backup", packed)
-
-    refused = stack.manage("restore", packed, check=False)
+def test_a_restore_overwrites_nothing(stack, packed):
+    refused = stack.manage("restore", str(packed), check=False)
 
     assert refused.returncode == 1
     assert "is not empty" in refused.stderr

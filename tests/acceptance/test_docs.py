@@ -68,7 +68,8 @@ def test_the_researchers_commands_work_in_reading_order(tmp_path):
             arguments[-1] = str(tmp_path / verb)
         subprocess.run(
             [sys.executable, *arguments],
-            cwd=tmp_path, check=True, capture_output=True, timeout=120, env={"PYTHONPATH": str(ROOT)},
+            cwd=tmp_path, check=True, capture_output=True, timeout=120,
+            env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
 

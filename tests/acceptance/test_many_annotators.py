@@ -23,10 +23,10 @@ from rounds.models import Stage, Status
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
-PEOPLE, EACH = 20, 4  # fewer than the training scenes of the surfaces
+PEOPLE, EACH = 20, 2  # fewer than the training scenes of the surfaces
 LOOKING = (3.0, 7.0)  # seconds at a picture: faster than people are
 PATIENCE = 10.0  # seconds, with the other half of the suite beside it; what it is without: docs/results/storm.md
-TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 3000, "batch": 4}
+TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 20_000, "batch": 4}
 
 
 @pytest.fixture(scope="session")

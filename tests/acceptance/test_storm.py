@@ -28,7 +28,7 @@ from rounds.models import Campaign, ModelVersion, Prediction, Snapshot, Stage, S
 KILLS = int(os.environ.get("STORM_KILLS", "20"))
 SEED = int(os.environ.get("STORM_SEED", time.time_ns() % 10**6))
 CAMPAIGNS = 2 if KILLS > 20 else 1  # at once; others follow until all blows have fallen
-PAUSE = (0.5, 3.0)  # seconds between two kills
+PAUSE = (0.3, 2.0)  # seconds between two kills
 STOPPED = (2.0, 8.0)  # seconds a process stands still
 STANDS = ", stopped"
 # Trainings long enough to be hit.

@@ -81,8 +81,10 @@ def toy_checkpoints(tmp_path: Path) -> Callable[[int], tuple[str, ...]]:
             torch.manual_seed(n)
             model = facts.fresh()
             torch.nn.init.normal_(model.network.get_parameter("classify.weight"), std=3.0)
-            for _ in range(30):  # batch normalisation finds its figures
-                model.train()(torch.rand(4, 1, 40, 40))
+            for layer in model.modules():
+                if isinstance(layer, torch.nn.BatchNorm2d):
+                    layer.momentum = 1.0  # it takes the figures of the one batch it sees
+            model.train()(torch.rand(4, 1, 40, 40))
             checkpoint.save(model, facts, tmp_path / f"{n}.pt")
         return tuple(f"{n}.pt" for n in range(count))
 

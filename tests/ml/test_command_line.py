@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,13 +13,12 @@ import pytest
 from ml import spec as specs
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def _ml(*arguments, module="ml"):
     command = [sys.executable, "-m", *module.split(), *map(str, arguments)]
     return subprocess.run(
-        command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         timeout=120,
     )  # fmt: skip
 
@@ -110,7 +108,7 @@ def test_a_training_that_cannot_run_ends_with_one_helpful_line(tmp_path, content
 def _start_long_training(tmp_path, tiny_training, *arguments):
     folder = _folder(tmp_path, dataclasses.replace(tiny_training, steps=10**6))
     process = subprocess.Popen(
-        [sys.executable, "-m", "ml", "train", str(folder), *arguments], cwd=ROOT, env=ENVIRONMENT,
+        [sys.executable, "-m", "ml", "train", str(folder), *arguments], cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     assert process.stdout.readline().startswith(b"{"), "the training never began"

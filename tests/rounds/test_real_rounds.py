@@ -9,11 +9,9 @@ from rounds.models import Evaluation, ModelVersion, PseudoLabel, Snapshot, Stage
 
 
 @pytest.mark.timeout(900)
-def test_a_campaign_runs_round_0_and_two_rounds_of_ppl_to_its_end(make_campaign, project, answer):
-    campaign = make_campaign(project, recipe_name="ppl", budget=5, first_batch=3, batch=2, max_rounds=2)
+def test_a_campaign_runs_round_0_and_a_round_of_ppl_to_its_end(make_campaign, project, answer):
+    campaign = make_campaign(project, recipe_name="ppl", budget=5, first_batch=3, batch=2, max_rounds=1)
 
-    call_command("run_campaign", campaign.pk)
-    answer(campaign)
     call_command("run_campaign", campaign.pk)
     answer(campaign)
     call_command("run_campaign", campaign.pk)
@@ -22,15 +20,10 @@ def test_a_campaign_runs_round_0_and_two_rounds_of_ppl_to_its_end(make_campaign,
     assert campaign.closed_at is not None
     assert report.all_stages_done(campaign)
     assert set(Stage.objects.values_list("attempt", flat=True)) == {1}
-    assert (
-        list(ModelVersion.objects.order_by("number").values_list("stage__round__number", flat=True))
-        == [1] * 3 + [2] * 3
-    )
-    assert list(Snapshot.objects.order_by("pk").values_list("labelled", "pseudo")) == [
-        (3, 0), (3, 2), (3, 5), (5, 0), (5, 1), (5, 3),
-    ]  # fmt: skip
+    assert list(ModelVersion.objects.values_list("stage__round__number", flat=True)) == [1] * 3
+    assert list(Snapshot.objects.order_by("pk").values_list("labelled", "pseudo")) == [(3, 0), (3, 2), (3, 5)]
     assert PseudoLabel.objects.exclude(image__split="train").count() == 0
-    assert Evaluation.objects.count() == 6 * 2
+    assert Evaluation.objects.count() == 3 * 2
     assert all(0 <= one.miou <= 1 and one.images == 2 for one in Evaluation.objects.all())
     assert Stage.objects.filter(kind="train").exclude(progress__has_key="curve").count() == 0
     assert list(faults()) == []
