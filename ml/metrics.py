@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from ml.spec import IGNORE, Figures
 
+Mask = NDArray[np.uint8]
 Counts = NDArray[np.int64]  # (K, K), or (..., K, K) of several images: rows = truth, columns = prediction
 
 
-def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+def confusion(truth: Mask, prediction: Mask, classes: int) -> NDArray[np.int64]:
     """Pixel counts (K, K), rows = truth, background first; pixels whose truth is 255 do not count.
 
     truth, prediction: uint8 of one shape, an image or many.  classes: K, background included.
@@ -28,20 +29,28 @@ def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: 
     Raises:
         ValueError: the shapes differ, or a value is neither a class nor, in the truth, 255.
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"expected truth and prediction of one shape, got {truth.shape} and {prediction.shape}")
-    cells = classes * classes
-    # One table look-up finds the row and sorts out 255 and strangers; a mask per condition would be four passes.
-    row = np.full(256, cells + classes, dtype=np.uint16)
-    row[:classes] = np.arange(classes) * classes
-    row[IGNORE] = cells
+    return confusion_by_kind(truth, prediction, np.zeros_like(truth), classes=classes, kinds=1)[:, :, 0]
+
+
+def confusion_by_kind(truth: Mask, prediction: Mask, kind: Mask, *, classes: int, kinds: int) -> NDArray[np.int64]:
+    """`confusion` of each kind of pixels (K, K, kinds).  kind: uint8 below `kinds`, of the shape of the masks."""
+    check_shapes(truth, prediction)
     if prediction.size and prediction.max() >= classes:
         raise ValueError(f"expected predictions in 0..{classes - 1}, got {prediction.max()}")
-    counts = np.bincount((row[truth] + prediction).ravel(), minlength=cells)
-    if counts[cells + classes :].any():
+    bins = 256 * classes * kinds  # a row for every value there is: what is ignored or no class is counted along
+    small = np.min_scalar_type(bins - 1).type
+    cells = (truth.astype(small) * small(classes) + prediction) * small(kinds) + kind
+    counts = np.bincount(cells.ravel(), minlength=bins).reshape(256, classes, kinds)
+    if counts[classes:IGNORE].any():
         strangers = sorted(set(np.unique(truth).tolist()) - {*range(classes), IGNORE})
         raise ValueError(f"expected truth in 0..{classes - 1} and {IGNORE} (ignore), got {strangers}")
-    return counts[:cells].reshape(classes, classes).astype(np.int64)
+    return counts[:classes].astype(np.int64)
+
+
+def check_shapes(truth: Mask, prediction: Mask) -> None:
+    """Raise ValueError unless the two have one shape."""
+    if truth.shape != prediction.shape:
+        raise ValueError(f"expected truth and prediction of one shape, got {truth.shape} and {prediction.shape}")
 
 
 def share(part: Any, whole: Any) -> NDArray[np.float64]:

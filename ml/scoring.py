@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml import contours, masks, metrics
 from ml.protocols import PROTOCOLS, Tally
-from ml.spec import IGNORE, SpecError
+from ml.spec import SpecError
 
 
 def score(truth: Path, predicted: Path, *, classes: int) -> tuple[list[str], Tally]:
@@ -34,17 +34,7 @@ def score(truth: Path, predicted: Path, *, classes: int) -> tuple[list[str], Tal
 
 def tally(truth: NDArray[np.uint8], found: NDArray[np.uint8], classes: int) -> Tally:
     """The tally of one image; truth and found are index masks (H, W)."""
-    confusion = metrics.confusion(truth, found, classes)  # first, for it checks
-    boundaries = np.zeros((classes, 2), np.int64)
-    tolerant = np.zeros((classes, 4), np.int64)
-    ignored = truth == IGNORE
-    for of in range(classes):
-        # Row 0 is all defects as one.
-        one, other = (truth == of, found == of) if of else ((truth > 0) & ~ignored, found > 0)
-        if one.any() or other.any():
-            boundaries[of] = contours.boundary_counts(one, other, ignored)
-            tolerant[of] = contours.tolerant_counts(one, other, ignored)
-    return Tally(confusion[None], boundaries[None], tolerant[None])
+    return Tally(*(counts[None] for counts in contours.counts(truth, found, classes)))
 
 
 def scene_labels(names: Sequence[str], scenes: Sequence[Sequence[str]]) -> NDArray[np.int64]:
