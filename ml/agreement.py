@@ -50,7 +50,7 @@ def _views(descriptors: scenes.Floats, places: list[int]) -> list[View]:
     left = list(places)
     while left:
         first, *others = left
-        (mates,) = scenes.alike(descriptors[[first]], descriptors[others])
+        (mates,) = scenes.alike(descriptors[[*others, first]], since=len(others))
         view = [(first, 0)] + [(others[mate], _pose(descriptors, first, others[mate])) for mate in mates.tolist()]
         if len(view) > 1:
             found.append(view)

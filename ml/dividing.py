@@ -14,29 +14,34 @@ from ml.spec import IGNORE, SpecError
 
 Scenes = list[list[str]]
 
-KEPT = 4096  # surfaces in memory while images are compared
+MEMORY = 1 << 27  # bytes of surfaces that are kept from where they are described to where they are compared
+KEPT = 1024  # of the others, in memory while images are compared
 
 
-def find_scenes(folder: Folder, overlap: float = landmarks.WHOLE) -> Scenes:
-    """The images of a folder by scene, in order; overlap as in ml.landmarks."""
+def find_scenes(folder: Folder, overlap: float = landmarks.RELATED) -> Scenes:
+    """The images of a folder by scene, in order; as the server's import finds them. overlap: as in ml.landmarks."""
     return by_label(folder.names, described(folder, overlap)[1])
 
 
-def described(folder: Folder, overlap: float = landmarks.WHOLE) -> tuple[scenes.Floats, list[int]]:
+def described(folder: Folder, overlap: float = landmarks.RELATED) -> tuple[scenes.Floats, list[int]]:
     """Descriptors (N, 16, 16) of the images of a folder, and the scene of each: alike, or sharing landmarks."""
-    whole, parts = [], []
-    for name in folder.names:
+    whole, parts, at_hand = [], [], {}
+    for place, name in enumerate(folder.names):
         picture = grey(folder.root / name)
+        lit = landmarks.evenly_lit(picture)
         whole.append(scenes.descriptor(picture))
-        parts.append(landmarks.describe(picture))
+        parts.append(landmarks.of_surface(lit))
+        if (place + 1) * lit.nbytes <= MEMORY:
+            at_hand[place] = lit
 
     @lru_cache(maxsize=KEPT)
     def surface(place: int) -> scenes.Floats:
-        return landmarks.evenly_lit(grey(folder.root / folder.names[place]))
+        return at_hand[place] if place in at_hand else landmarks.evenly_lit(grey(folder.root / folder.names[place]))
 
     stacked = scenes.stack(whole)
-    copies = [(row, int(other)) for row, found in enumerate(scenes.alike(stacked, stacked)) for other in found]
-    return stacked, scenes.joined(len(whole), [*copies, *landmarks.pairs(parts, surface, overlap=overlap)])
+    copies = [(row, int(other)) for row, found in enumerate(scenes.alike(stacked)) for other in found]
+    related = landmarks.pairs(parts, surface, overlap=overlap, known=scenes.joined(len(whole), copies))
+    return stacked, scenes.joined(len(whole), [*copies, *related])
 
 
 def by_label(names: Sequence[str], labels: Sequence[int]) -> Scenes:

@@ -27,10 +27,9 @@ WAVES = 10  # frequencies kept of it per direction
 ALIKE = 0.8  # correlation from which on two windows look the same
 MET, SHARED = 2, 6  # landmarks that agree before two images are compared by all of theirs, and then pixel by pixel
 SAME, NEARBY = 0.6, 6  # correlation of the pixels within so many of each from which on a place is the same
-WHOLE = 0.95  # share of the smaller image that has to be the same where nobody asks for pieces
-RELATED = (
-    0.75  # share from which on two images must not lie on two sides of a split (docs/log.md: why neither more nor less)
-)
+WHOLE = 0.95  # share of the smaller image that has to be the same for two pictures of one surface
+# ... and from which on two images must not lie on two sides of a split (docs/log.md: why neither more nor less).
+RELATED = 0.75
 SLACK = 4  # pixels by which shared landmarks may lie apart, for exposures are not cut out to the pixel
 TABLES, BITS = 8, 22  # how often landmarks are sorted, by so many random projections
 CROWD = 8  # landmarks that one place of a table compares: more are a pattern, not a place
@@ -55,7 +54,11 @@ _ODD: Floats = np.where(np.arange(WAVES) % 2, -1, 1).astype(np.float32)
 
 def describe(grey: NDArray[np.uint8]) -> bytes:
     """Up to 24 landmarks of an image (H, W), 105 bytes each; none where nothing stands out, or where it is tiny."""
-    surface = evenly_lit(grey)
+    return of_surface(evenly_lit(grey))
+
+
+def of_surface(surface: Floats) -> bytes:
+    """What `describe` says of an image whose surface is at hand, as `evenly_lit` makes it."""
     places = _striking(surface)
     waves, poses = _canonical(_windows(surface, places))
     looks = waves.reshape(len(places), WAVES * WAVES)
@@ -68,13 +71,19 @@ def describe(grey: NDArray[np.uint8]) -> bytes:
 
 
 def pairs(
-    described: Sequence[bytes], surface: Callable[[int], Floats], *, overlap: float = WHOLE, since: int = 0
+    described: Sequence[bytes],
+    surface: Callable[[int], Floats],
+    *,
+    overlap: float = WHOLE,
+    since: int = 0,
+    known: Sequence[int] = (),
 ) -> list[tuple[int, int]]:
     """The images (place of the earlier, of the later) that share a piece of surface.
 
     surface: of an image by its place, as `evenly_lit` makes it; asked for only where landmarks agree.
     overlap: share of the smaller image that has to look the same; a third finds shifted, cropped and composed copies.
     since: place of the first image that is new; pairs of older ones are not looked for.
+    known: the scene of each image as far as it is known; images of one scene are not compared pixel by pixel.
 
     Raises:
         ValueError: a description has another length than `describe` makes.
@@ -82,7 +91,8 @@ def pairs(
     return sorted(
         (one.earlier, one.later)
         for one in meetings(described, since=since)
-        if shared(surface(one.earlier), surface(one.later), one) >= overlap
+        if not (known and known[one.earlier] == known[one.later])
+        and shared(surface(one.earlier), surface(one.later), one) >= overlap
     )
 
 
@@ -343,7 +353,8 @@ def _correlation(ones: NDArray[np.int8], others: NDArray[np.int8]) -> Floats:
 
 def _unit(looks: NDArray[np.int8]) -> Floats:
     floats = looks.astype(np.float32)
-    unit: Floats = floats / np.maximum(np.linalg.norm(floats, axis=-1, keepdims=True), 1e-6)
+    lengths = np.sqrt(np.einsum("...k,...k->...", floats, floats))[..., None]  # a third of what linalg.norm takes
+    unit: Floats = floats / np.maximum(lengths, 1e-6)
     return unit
 
 

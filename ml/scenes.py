@@ -27,8 +27,9 @@ FLAT = 0.05  # grey levels (rms) below which an image has nothing that could be 
 SAME = 0.98  # correlation of two descriptors from which on they show the same piece of surface
 BYTES = 2 * KEPT * KEPT  # of a descriptor
 REACH = 2 * (1 - SAME) + 1e-5  # squared distance of two descriptors that are alike, and rounding
-ROWS, BLOCK = 256, 4096  # images compared with how many at a time: bounds the memory
-PAIRS = 1024  # compared in all poses at a time: ten kilobytes each
+LONG = 8  # frequencies below this length are compared first
+ROWS, BLOCK = 256, 2048  # images compared with how many at a time: what is made of them stays in the cache
+PAIRS = 1024  # compared in all poses at a time: five kilobytes each
 
 _POSITIONS = np.arange(SIDE, dtype=np.float32) + 0.5
 _FREQUENCIES = np.arange(KEPT, dtype=np.float32)
@@ -36,6 +37,13 @@ _COSINES: Floats = (np.cos(np.pi / SIDE * np.outer(_FREQUENCIES, _POSITIONS)) * 
 # Natural surfaces hold less the higher the frequency: the root of the frequency lifts fine texture to its share.
 _WEIGHTS: Floats = np.sqrt(np.hypot.outer(_FREQUENCIES, _FREQUENCIES)).astype(np.float32)
 _WEIGHTS[np.add.outer(_FREQUENCIES, _FREQUENCIES) < SLOPES] = 0
+# Those on one side of the diagonal.
+_LONG = np.nonzero(np.triu((_WEIGHTS > 0) & (np.hypot.outer(_FREQUENCIES, _FREQUENCIES) < LONG), 1))
+# (4, 256): what mirroring rows and columns does to the coefficients.
+_ODD = (-1.0) ** _FREQUENCIES
+_FLIPS: Floats = np.stack(
+    [np.outer(down, right).ravel() for down in (_ODD**0, _ODD) for right in (_ODD**0, _ODD)]
+).astype(np.float32)
 
 
 def descriptor(grey: NDArray[np.uint8]) -> bytes:
@@ -58,14 +66,19 @@ def stack(descriptors: Sequence[bytes]) -> Floats:
     return np.frombuffer(b"".join(descriptors), "<f2").astype(np.float32).reshape(-1, KEPT, KEPT)
 
 
-def alike(new: Floats, known: Floats) -> Iterator[NDArray[np.intp]]:
-    """For each of `new` in turn, the rows of `known` that show the same piece of surface. Both (N, 16, 16)."""
-    matches: list[list[int]] = [[] for _ in range(len(new))]
-    for rows, columns in _few(_near(new, known)):
-        same = _same(new[rows], known[columns])
-        for row, column in zip(rows[same].tolist(), columns[same].tolist(), strict=True):
-            matches[row].append(column)
-    return (np.array(sorted(found), dtype=np.intp) for found in matches)
+def alike(images: Floats, *, since: int = 0) -> Iterator[NDArray[np.intp]]:
+    """For each image from `since` on in turn, the earlier ones (places) that show the same piece of surface.
+
+    images: (N, 16, 16), as `stack` makes them.
+    """
+    matches: list[list[int]] = [[] for _ in range(since, len(images))]
+    for later, earlier in _near(images, since):
+        for at in range(0, len(later), PAIRS):
+            ones, others = later[at : at + PAIRS], earlier[at : at + PAIRS]
+            same = _same(images[ones], images[others])
+            for one, other in zip(ones[same].tolist(), others[same].tolist(), strict=True):
+                matches[one - since].append(other)
+    return (np.array(found, dtype=np.intp) for found in matches)
 
 
 def group(descriptors: Sequence[bytes], known: Sequence[bytes] = ()) -> list[int]:
@@ -74,7 +87,7 @@ def group(descriptors: Sequence[bytes], known: Sequence[bytes] = ()) -> list[int
     Scenes are transitive: where b shows a and c shows b, all three are one.
     """
     images = stack([*known, *descriptors])
-    return joined(len(images), ((row, other) for row, found in enumerate(alike(images, images)) for other in found))
+    return joined(len(images), ((row, other) for row, found in enumerate(alike(images)) for other in found))
 
 
 def joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -110,78 +123,38 @@ def turned(pixels: NDArray[Pixel], pose: int) -> NDArray[Pixel]:
     return np.ascontiguousarray(lying[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
 
 
-def _near(new: Floats, known: Floats) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of rows that may be alike, among them all that are: whose poseless descriptors are near.
+def _near(images: Floats, since: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Places of later and of earlier images, among them all pairs that are alike: their poseless waves are near.
 
-    Images lie in tiles of the plane that spreads them most; tiles too far apart in it are never compared.
+    All are compared with all, yet by one product of short rows: 2 ns a pair (docs/results/scenes.md).
     """
-    ours, theirs = _poseless(new), _poseless(known)
-    if not len(ours) or not len(theirs):
-        return
-    plane = _widest_plane(theirs)
-    tiles, corners = _tiles(theirs @ plane)
-    lengths = (theirs**2).sum(axis=1)
-    for rows, (low, high) in zip(*_tiles(ours @ plane), strict=True):
-        gaps = np.maximum(0, np.maximum(corners[:, 0] - high, low - corners[:, 1]))
-        close = np.flatnonzero((gaps**2).sum(axis=1) <= REACH)
-        if not len(close):
-            continue
-        columns = np.concatenate([tiles[tile] for tile in close])
-        for some in (columns[start : start + BLOCK] for start in range(0, len(columns), BLOCK)):
-            squared = (ours[rows] ** 2).sum(axis=1)[:, None] + lengths[some] - 2 * ours[rows] @ theirs[some].T
-            i, j = np.nonzero(squared <= REACH)
-            yield rows[i], some[j]
-
-
-def _few(
-    pairs: Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]],
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """The same pairs, at most PAIRS at a time: a set of many copies has many of them."""
-    for rows, columns in pairs:
-        for at in range(0, len(rows), PAIRS):
-            yield rows[at : at + PAIRS], columns[at : at + PAIRS]
+    waves = _poseless(images)
+    squares, ones = (waves**2).sum(axis=1, keepdims=True), np.ones((len(waves), 1), np.float32)
+    # The product of two rows is REACH less their squared distance.
+    left, right = np.hstack([2 * waves, REACH - squares, ones]), np.hstack([waves, ones, -squares])
+    for start in range(since, len(images), ROWS):
+        stop = min(start + ROWS, len(images))
+        for at in range(0, stop, BLOCK):
+            near = left[start:stop] @ right[at : min(at + BLOCK, stop)].T >= 0
+            later, earlier = np.divmod(np.flatnonzero(near), near.shape[1])
+            before = earlier + at < later + start
+            yield later[before] + start, earlier[before] + at
 
 
 def _poseless(images: Floats) -> Floats:
-    """(N, 256): descriptors without what tells their pose. No two lie further apart than the nearest of their poses.
+    """(N, 46): long waves without what tells their pose. No two lie further apart than the nearest of their poses.
 
     Poses change signs and swap (u, v) with (v, u): magnitudes, the larger of each two first, stay.
     """
-    sizes = np.abs(images)
-    rows, columns = np.triu_indices(KEPT)
-    larger = np.maximum(sizes, sizes.transpose(0, 2, 1))[:, rows, columns]
-    smaller = np.minimum(sizes, sizes.transpose(0, 2, 1))[:, rows, columns][:, rows != columns]
-    return np.concatenate([larger, smaller], axis=1)
-
-
-def _widest_plane(points: Floats) -> Floats:
-    """(256, 2): the two directions in which the points lie furthest apart. Any two would do, these part most."""
-    if len(points) <= ROWS:  # one tile, whatever the plane; and of a handful no spread can be told
-        return np.eye(points.shape[1], 2, dtype=np.float32)
-    some = points[:: max(1, len(points) // 2000)]
-    _, directions = np.linalg.eigh(np.cov(some.T))
-    plane: Floats = directions[:, -2:].astype(np.float32)
-    return plane
-
-
-def _tiles(points: Floats) -> tuple[list[NDArray[np.intp]], Floats]:
-    """Rows of at most ROWS points (N, 2) that lie together, and each tile's lowest and highest corner (T, 2, 2)."""
-    by_first = np.argsort(points[:, 0], kind="stable")
-    slab = ROWS * max(1, round((len(points) / ROWS) ** 0.5))
-    tiles = []
-    for start in range(0, len(points), slab):
-        rows = by_first[start : start + slab]
-        rows = rows[np.argsort(points[rows, 1], kind="stable")]
-        tiles += [rows[at : at + ROWS] for at in range(0, len(rows), ROWS)]
-    return tiles, np.stack([(points[rows].min(axis=0), points[rows].max(axis=0)) for rows in tiles])
+    rows, columns = _LONG
+    ones, others = np.abs(images[:, rows, columns]), np.abs(images[:, columns, rows])
+    return np.hstack([np.maximum(ones, others), np.minimum(ones, others)])
 
 
 def _poses(images: Floats) -> Floats:
     """(8, N, 256): the descriptors of the eight poses of each image."""
-    odd = (-1.0) ** _FREQUENCIES
-    signs = [np.outer(rows, columns) for rows in (odd**0, odd) for columns in (odd**0, odd)]
-    poses = [turned * sign for turned in (images, images.transpose(0, 2, 1)) for sign in signs]
-    return np.stack(poses).astype(np.float32).reshape(8, len(images), KEPT * KEPT)
+    lying = [turned.reshape(len(images), -1) for turned in (images, images.transpose(0, 2, 1))]
+    return np.stack([one * flip for one in lying for flip in _FLIPS])
 
 
 def _same(ones: Floats, others: Floats) -> NDArray[np.bool_]:
@@ -189,7 +162,8 @@ def _same(ones: Floats, others: Floats) -> NDArray[np.bool_]:
 
     Distances, not correlations: flat images (all zero) match each other.
     """
-    nearest = np.einsum("pnk,nk->pn", _poses(ones), others.reshape(-1, KEPT * KEPT)).max(axis=0)
+    lying = (ones * others, ones * others.transpose(0, 2, 1))
+    nearest = np.hstack([one.reshape(len(ones), -1) @ _FLIPS.T for one in lying]).max(axis=1)
     squared = (ones**2).sum(axis=(1, 2)) + (others**2).sum(axis=(1, 2)) - 2 * nearest
     near: NDArray[np.bool_] = squared <= 2 * (1 - SAME)
     return near

@@ -47,11 +47,11 @@ class Surfaces:
         self._surface = lru_cache(maxsize=KEPT)(lambda row: landmarks.evenly_lit(_grey(self._views[row])))
 
     def look(self, descriptors: Sequence[bytes], views: Sequence[str]) -> Iterator[NDArray[np.intp]]:
-        """For each of these new images in turn, the rows whose images are whole copies; the new have the next rows."""
-        new = scenes.stack(descriptors)
-        self._descriptors = np.concatenate([self._descriptors, new])
+        """For each of these new images in turn, earlier rows whose images are whole copies; the new have the next."""
+        since = len(self._descriptors)
+        self._descriptors = np.concatenate([self._descriptors, scenes.stack(descriptors)])
         self._views += views
-        return scenes.alike(new, self._descriptors)
+        return scenes.alike(self._descriptors, since=since)
 
     def put(self, name: str, piece: Piece) -> None:
         """Give the next of the images that `look` saw to a piece."""
@@ -103,8 +103,8 @@ def look_at(surfaces: Surfaces, new: Sequence[NewImage]) -> Iterator[list[int]]:
     met: list[list[landmarks.Meeting]] = [[] for _ in new]
     for one in surfaces.landmarks.meet([image.landmarks for image in new]):
         met[one.later - first].append(one)
-    for row, (matches, meetings) in enumerate(zip(copies, met, strict=True), start=first):
-        seen = matches[matches < row].tolist()
+    for matches, meetings in zip(copies, met, strict=True):
+        seen = matches.tolist()
         pieces = {surfaces.pieces[other] for other in seen}
         for one in meetings:
             piece = surfaces.pieces[one.earlier]
