@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ml import simulate
+from ml import landmarks, simulate
 from ml import spec as specs
 from ml.protocols import PROTOCOLS
 
@@ -66,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("scenes", help="find the images that show the same piece of surface")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.add_argument("--out", type=Path, required=True, help="JSON: a list of paths, relative to FOLDER, per scene")
-    one.add_argument("--overlap", type=float, default=0.95, help="of the smaller image; 0.3 also finds pieces of it")
+    one.add_argument(
+        "--overlap", type=float, default=landmarks.WHOLE,
+        help="of the smaller image; 0.75 as before a split, 0.3 also finds pieces of it",
+    )  # fmt: skip
     one.set_defaults(run=_scenes)
     one = verbs.add_parser("split", help="divide a canonical folder by scene, or say what its splits leak")
     one.add_argument("folder", type=Path, metavar="FOLDER")
@@ -93,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 def _split_options(split: argparse.ArgumentParser) -> None:
     split.add_argument("--out", type=Path, help="splits.json to write; with --folds one per fold, numbered")
     split.add_argument("--check", type=Path, metavar="SPLITS", help="only say what these splits leak")
-    split.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
+    split.add_argument(
+        "--scenes", type=Path, help="what `scenes` wrote; without it they are found, with --overlap 0.75"
+    )
     split.add_argument(
         "--shares", type=float, nargs=3, default=(0.7, 0.15, 0.15), help="train, val, test, of the images"
     )
@@ -229,10 +234,10 @@ def _scenes(options: argparse.Namespace) -> None:
 
 def _split(options: argparse.Namespace) -> None:
     from ml import dividing
-    from ml.folder import look_into, read_splits
+    from ml.folder import canonical, read_splits
     from ml.scoring import read_scenes
 
-    folder = look_into(options.folder)
+    folder = canonical(options.folder)
     known = read_scenes(options.scenes) if options.scenes else dividing.find_scenes(folder)
     if options.check:
         print(dividing.leaks_in_words(folder, known, read_splits(options.check, folder.names)))
@@ -249,10 +254,10 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _statistics(options: argparse.Namespace) -> None:
-    from ml.folder import look_into, read_splits
+    from ml.folder import canonical, read_splits
     from ml.statistics import report
 
-    folder, given = look_into(options.folder), options.folder / "splits.json"
+    folder, given = canonical(options.folder), options.folder / "splits.json"
     print(report(folder, read_splits(given, folder.names) if given.is_file() else {}))
 
 

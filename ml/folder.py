@@ -50,6 +50,23 @@ def look_into(root: Path) -> Folder:
     )
 
 
+def canonical(root: Path) -> Folder:
+    """`look_into` for whoever needs masks and classes: other formats are not read here, annotation.formats does that.
+
+    Raises:
+        SpecError: it is of another format, or as `look_into`.
+    """
+    if not (root / "images").is_dir() or not ((root / "masks").is_dir() or (root / "classes.json").is_file()):
+        entries = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        held = ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "")
+        raise SpecError(
+            f"{root}: expected a folder with images/, and masks/ or classes.json; "
+            f"found {held or 'no such folder'}. From any format that is read, zipped or not, "
+            f"`python -m annotation convert {root} NEW-FOLDER` makes one"
+        )
+    return look_into(root)
+
+
 def grey(path: Path) -> NDArray[np.uint8]:
     """The grey values (H, W) of an image.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ml import dividing, simulation, simulation_report
 from ml import spec as specs
 from ml.acquisition import ACQUISITION, DEFAULT
-from ml.folder import Folder, Splits, look_into, read_splits
+from ml.folder import Folder, Splits, canonical, read_splits
 from ml.recipes import RECIPES
 from ml.simulation import FULL, PLAN, Cell, Plan
 from ml.spec import SpecError
@@ -72,7 +72,7 @@ def _work_together(options: argparse.Namespace, out: Path) -> None:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    folder = look_into(options.folder.resolve())
+    folder = canonical(options.folder.resolve())
     known = _scenes(options, folder)
     splits, where = _splits(options, folder, known)
     held_out = sorted({*splits.get("val", []), *splits.get("test", [])})

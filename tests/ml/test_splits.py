@@ -4,9 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ml import dividing, metrics, scenes, splits, synthetic
+from ml import dividing, landmarks, metrics, scenes, splits, synthetic
 from ml.__main__ import main
+from ml.folder import look_into
 
 SHARES = {"train": 0.6, "val": 0.15, "test": 0.25}
 
@@ -169,6 +171,36 @@ def test_split_says_what_it_needs(tmp_path, capsys, arguments, sentence):
     assert main(["split", str(tmp_path), *arguments]) == 1
 
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["split", "statistics"])
+def test_a_folder_of_another_format_is_refused_with_the_command_that_converts_it(tmp_path, capsys, verb):
+    synthetic.generate(tmp_path / "coco", images=4, size=32, seed=1)
+    for name in ("masks", "classes.json"):
+        (tmp_path / "coco" / name).rename(tmp_path / name)
+    (tmp_path / "coco" / "annotations").mkdir()
+
+    assert main([verb, str(tmp_path / "coco")]) == 1
+
+    told = capsys.readouterr().err
+    assert "expected a folder with images/, and masks/ or classes.json; found annotations, images" in told
+    assert f"python -m annotation convert {tmp_path / 'coco'} NEW-FOLDER" in told
+
+
+def test_pictures_taken_a_little_aside_never_lie_on_two_sides_of_a_split(tmp_path):
+    """Where nobody says how much has to agree, as much as the server's import asks for."""
+    (tmp_path / "images").mkdir()
+    for number in range(6):
+        surface = synthetic.photograph(synthetic.Shot(number, 0), size=200, seed=11)[0]
+        for copy, pixels in (("a", surface), ("b", np.roll(surface, (14, -14), (0, 1)))):
+            Image.fromarray(pixels).save(tmp_path / "images" / f"{number}{copy}.png")
+    folder = look_into(tmp_path)
+
+    joined, whole = (dividing.find_scenes(folder, **asked) for asked in ({}, {"overlap": landmarks.WHOLE}))
+
+    assert sum(len(names) == 2 for names in joined) >= 4
+    assert {name[7] for names in joined for name in names if len({one[7] for one in names}) > 1} == set()
+    assert max(map(len, whole)) == 1, "the two differ: how much has to agree matters here"
 
 
 @pytest.mark.shared
