@@ -57,12 +57,10 @@ def canonical(root: Path) -> Folder:
         SpecError: it is of another format, or as `look_into`.
     """
     if not (root / "images").is_dir() or not ((root / "masks").is_dir() or (root / "classes.json").is_file()):
-        entries = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-        held = ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "")
+        entries = sorted(path.name for path in root.iterdir())[:5] if root.is_dir() else ["no folder"]
         raise SpecError(
-            f"{root}: expected a folder with images/, and masks/ or classes.json; "
-            f"found {held or 'no such folder'}. From any format that is read, zipped or not, "
-            f"`python -m annotation convert {root} NEW-FOLDER` makes one"
+            f"{root}: expected a folder with images/, and masks/ or classes.json; found {', '.join(entries)}. "
+            f"From any format that is read, zipped or not, `python -m annotation convert {root} NEW-FOLDER` makes one"
         )
     return look_into(root)
 

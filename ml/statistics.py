@@ -22,12 +22,13 @@ INDICES = 32  # where the classes are not named: values from here on are no clas
 class OfMask:
     """One mask, K classes. pixels: (K,).  objects: per class the sizes of its connected parts, in pixels.
 
-    strange: values that are no class.
+    strange: values that are no class.  ignored: pixels of 255.
     """
 
     pixels: NDArray[np.int64]
     objects: tuple[tuple[int, ...], ...]
     strange: tuple[int, ...]
+    ignored: int
 
 
 def of_mask(mask: NDArray[np.uint8], classes: int) -> OfMask:
@@ -35,7 +36,7 @@ def of_mask(mask: NDArray[np.uint8], classes: int) -> OfMask:
     pixels = np.bincount(mask.ravel(), minlength=256)
     strange = [value for value in np.flatnonzero(pixels).tolist() if value >= classes and value != IGNORE]
     objects = tuple(object_sizes(mask == of) if of and pixels[of] else () for of in range(classes))
-    return OfMask(pixels[:classes], objects, tuple(strange))
+    return OfMask(pixels[:classes], objects, tuple(strange), int(pixels[IGNORE]))
 
 
 def object_sizes(mask: NDArray[np.bool_]) -> tuple[int, ...]:
@@ -73,7 +74,12 @@ def report(folder: Folder, given: Splits) -> str:
         *([_ceiling(apart, len(names))] if apart else []),
     ]
     scene = dict(zip(folder.names, labels, strict=True))
-    noted = [*rare_classes(found, names, scene), *strange_values(found), *doubtful_splits(given, scene)]
+    noted = [
+        *rare_classes(found, names, scene),
+        *strange_values(found),
+        *black_and_white(found),
+        *doubtful_splits(given, scene),
+    ]
     return "\n".join([*lines, *(f"NOTE: {one}" for one in noted)])
 
 
@@ -110,6 +116,18 @@ def strange_values(found: Mapping[str, OfMask]) -> list[str]:
     told = (
         f"{len(strange)} masks, the first of {strange[0]}, hold values that are no class ({min(values)} to "
         f"{max(values)}), as grey edges do; export them as class indices, or convert them with a threshold."
+    )
+    return [told]
+
+
+def black_and_white(found: Mapping[str, OfMask]) -> list[str]:
+    """A sentence if more masks hold 255 and no class than hold a class: drawn in white, they were to be indices."""
+    white = [image for image, one in found.items() if one.ignored and not one.pixels[1:].any()]
+    if len(white) <= sum(bool(one.pixels[1:].any()) for one in found.values()):
+        return []
+    told = (
+        f"{len(white)} masks, the first of {white[0]}, hold 0 and 255 only, and 255 is what does not count: none of "
+        "them shows a defect. If their white is a class, write its index instead, and import them again."
     )
     return [told]
 

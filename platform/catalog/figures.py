@@ -220,6 +220,7 @@ def _warnings(images: Sequence[One], found: Mapping[str, holds.OfMask], names: S
     return [
         *holds.rare_classes(found, names, surfaces),
         *holds.strange_values(found),
+        *holds.black_and_white(found),
         *holds.doubtful_splits(taking_part, surfaces),
     ]
 

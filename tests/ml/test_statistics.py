@@ -117,6 +117,22 @@ def test_statistics_warn_of_grey_edges(folder, capsys):
     assert "grey edges" in told
 
 
+def test_statistics_warn_of_masks_drawn_in_black_and_white(folder, capsys):
+    paths = sorted((folder / "masks").iterdir())
+    drawn = {path: np.array(Image.open(path)) for path in paths}
+    showing = [path for path in paths if drawn[path].any()]
+    half = len(showing) // 2
+    for path in showing[:half]:
+        Image.fromarray(np.where(drawn[path] > 0, 255, 0).astype(np.uint8)).save(path)
+    assert "255" not in _told(folder, capsys), "what people leave out of an image or two is no fault"
+
+    for path in showing[half : half + 1]:
+        Image.fromarray(np.where(drawn[path] > 0, 255, 0).astype(np.uint8)).save(path)
+
+    told = _told(folder, capsys)
+    assert f"NOTE: {half + 1} masks, the first of images/{showing[0].name}, hold 0 and 255 only" in told
+
+
 def test_statistics_warn_when_all_lies_in_one_split_and_when_splits_share_scenes(folder, capsys):
     names = [f"images/{path.name}" for path in sorted((folder / "images").iterdir())]
     (folder / "splits.json").write_text(json.dumps({"train": names, "val": [], "test": []}))
