@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status check test acceptance meanwhile storm tools nginx chromium
+.PHONY: help demo up down status check test test-campaigns test-labelling test-rest storm tools nginx chromium
 
 VENV := .burnish/venv
 LABEL_STUDIO := .burnish/label-studio-venv
@@ -45,16 +45,22 @@ down status:
 check: tools
 	@$(RUN) -m pytest -q -m "not acceptance"
 
-# Side by side: what runs on the real services waits for them half of the time.
+# Side by side: what runs on the real services waits for them half of the time. The first speaks as it goes on, the
+# others at their end.
 test: chromium nginx
 	@$(MAKE) -j2 $(THEIRS) $(TOOLS)
-	@$(MAKE) -j2 acceptance meanwhile
+	@$(MAKE) -j3 test-campaigns test-labelling test-rest
 
-acceptance:
-	@$(RUN) -m pytest -m acceptance
+test-campaigns:
+	@$(RUN) -m pytest -m acceptance tests/acceptance
 
-meanwhile:
-	@$(MAKE) check > .burnish/check.log 2>&1; status=$$?; cat .burnish/check.log; exit $$status
+test-labelling:
+	@$(call at_its_end,$(RUN) -m pytest -q -m acceptance tests/annotation tests/config tests/labelling)
+
+test-rest:
+	@$(call at_its_end,$(MAKE) check)
+
+at_its_end = $(1) > .burnish/$@.log 2>&1; status=$$?; cat .burnish/$@.log; exit $$status
 
 storm: nginx
 	@$(MAKE) -j2 $(THEIRS) $(TOOLS)

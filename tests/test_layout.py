@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,15 @@ def test_a_source_root_is_no_package(folder):
 
 def test_no_test_folder_is_a_package():
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_make_test_runs_the_acceptance_tests_of_every_folder_that_has_some():
+    marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.acceptance" in path.read_text()}
+    parts = re.findall(r"pytest .*-m acceptance ([^)\n]+)", (ROOT / "Makefile").read_text())
+    named = " ".join(parts).split()
+
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in marked if path != Path(__file__)}
+    assert folders == set(named)
 
 
 def test_platform_holds_packages_only():

@@ -34,6 +34,7 @@ STANDS = ", stopped"
 # Trainings long enough to be hit.
 TRAINING = {"network": {"name": "half_unet", "channels": 1, "width": 8}, "crop": 64, "steps": 60, "batch": 4,
             "learning_rate": 0.003, "optimiser": "adamw"}  # fmt: skip
+RECIPES = ("ppl", "supervised")  # of campaigns that follow the first, which is a whole ppl
 CAMPAIGN = {"scripted": True, "label_trigger": 4, "max_rounds": 1, "overrides": TRAINING}
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200 + 20 * KILLS)]
@@ -249,7 +250,7 @@ def test_a_storm_loses_nothing(storm, begin, stack):
         if storm.done.total() < KILLS:
             storm.strike_when_due()
             if not not_closed(every):
-                every.append(begin(**CAMPAIGN))
+                every.append(begin(recipe_name=storm.rng.choice(RECIPES), **CAMPAIGN))
         storm.look_after()
         time.sleep(0.2)
 
