@@ -5,12 +5,15 @@ Every image of a batch draws its own parameters.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ml.spec import IGNORE
+
+Weak = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 def weak(images: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -30,6 +33,17 @@ def weak(images: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor, T
     return images, masks
 
 
+def mirrored(images: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Half of the images left to right, as the published code of PPL and ST++ has it. Same arguments as `weak`."""
+    require_unit_range(images)
+    chosen = torch.rand(len(images), generator=rng, device=images.device) < 0.5
+    flipped = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    return flipped, torch.where(chosen[:, None, None], masks.flip(-1), masks)
+
+
+WEAK: dict[str, Weak] = {"poses_and_zoom": weak, "mirror": mirrored}
+
+
 def strong(images: Tensor, rng: torch.Generator) -> Tensor:
     """Brightness, contrast and gamma with probability 0.8, blur with 0.5, noise with 0.5; no hue, surfaces are grey.
 
@@ -40,6 +54,28 @@ def strong(images: Tensor, rng: torch.Generator) -> Tensor:
     images = _mixed(images, _blurred(images, rng), 0.5, rng)
     noise = torch.randn(images.shape, generator=rng, device=images.device)
     return _mixed(images, images + noise * _uniform(images, 0.0, 0.05, rng), 0.5, rng).clamp(0, 1)
+
+
+def cut_out(images: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Half of the images with a box of noise in them, whose pixels are ignored.
+
+    images: (N, C, S, S) float in [0, 1].  masks: (N, S, S) uint8.
+
+    Source: ST++ (2022), dataset/transform.py: 2 to 40 % of the area, aspect 0.3 to 3.3. Changed: a box that would not
+    fit is cut off at the edge (drawn again there).
+    """
+    size = images.shape[-1]
+    area, aspect, row, column = torch.rand(4, len(images), 1, generator=rng, device=images.device)
+    side = (0.02 + 0.38 * area).sqrt()
+    stretch = torch.exp(math.log(0.3) + math.log(3.3 / 0.3) * aspect).sqrt()
+    extent = torch.stack([side * stretch, side / stretch]).clamp_max(1) * size  # (2, N, 1)
+    start = torch.stack([row, column]) * (size - extent)
+    pixels = torch.arange(size, device=images.device)
+    down, across = (pixels >= start) & (pixels < start + extent)  # (N, S) each
+    chosen = torch.rand(len(images), 1, 1, generator=rng, device=images.device) < 0.5
+    box = down[:, :, None] & across[:, None, :] & chosen  # (N, S, S)
+    noise = torch.rand(images.shape, generator=rng, device=images.device)
+    return torch.where(box[:, None], noise, images), masks.masked_fill(box, IGNORE)
 
 
 def require_unit_range(images: Tensor) -> None:

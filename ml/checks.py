@@ -4,10 +4,11 @@ import math
 from collections.abc import Collection, Iterator
 
 from ml import teaching
+from ml.augment import WEAK
 from ml.device import PRECISIONS
 from ml.losses import LOSSES
 from ml.optimisation import OPTIMISERS, PLATEAU, SCHEDULES
-from ml.spec import SpecError, TrainSpec
+from ml.spec import WEAK_TO_STRONG, SpecError, TrainSpec
 from ml.steps import STEPS
 
 
@@ -49,6 +50,7 @@ def refuse_held_out(spec: TrainSpec) -> None:
 
 def _names(spec: TrainSpec) -> Iterator[tuple[str, str, Collection[str]]]:
     yield "step", spec.step, STEPS
+    yield "weak", spec.weak, WEAK
     yield "loss", spec.loss, LOSSES
     yield "optimiser", spec.optimiser, OPTIMISERS
     yield "schedule.name", spec.schedule.name, (*SCHEDULES, PLATEAU)
@@ -56,7 +58,7 @@ def _names(spec: TrainSpec) -> Iterator[tuple[str, str, Collection[str]]]:
 
 
 def _numbers(spec: TrainSpec, processes: int) -> Iterator[tuple[bool, str, str, object]]:
-    schedule = spec.schedule
+    schedule, consistency = spec.schedule, spec.consistency
     yield spec.steps >= 1, "steps", "1 or more", spec.steps
     yield spec.crop >= 32, "crop", "32 pixels or more", spec.crop
     yield (
@@ -79,11 +81,21 @@ def _numbers(spec: TrainSpec, processes: int) -> Iterator[tuple[bool, str, str, 
     yield 0 <= schedule.last <= 1, "schedule.last", "0 to 1", schedule.last
     yield 0 < schedule.factor < 1, "schedule.factor", "more than 0 and less than 1", schedule.factor
     yield schedule.patience >= 0, "schedule.patience", "0 or more", schedule.patience
+    yield consistency.weight >= 0, "consistency.weight", "0 or more", consistency.weight
+    yield consistency.views >= 1, "consistency.views", "1 or more", consistency.views
+    yield consistency.temperature > 0, "consistency.temperature", "more than 0", consistency.temperature
+    yield 0 <= consistency.memory < 1, "consistency.memory", "0 up to below 1", consistency.memory
+    yield 0 <= consistency.warm_up <= 1, "consistency.warm_up", "0 to 1", consistency.warm_up
+    yield 0 <= consistency.ramp <= 1, "consistency.ramp", "0 to 1", consistency.ramp
 
 
 def _together(spec: TrainSpec) -> Iterator[tuple[bool, str, str, object]]:
     """What one field asks of another."""
     schedule, weights = spec.schedule, spec.class_weights
+    yield (
+        not spec.unlabelled or spec.distil is not None or spec.step == WEAK_TO_STRONG,
+        "unlabelled", f"none where nobody looks at them, as in the step {spec.step}", f"{len(spec.unlabelled)} images",
+    )  # fmt: skip
     yield not spec.nesterov or spec.momentum > 0, "momentum", "more than 0 for nesterov", spec.momentum
     within = all(0 < milestone < spec.steps for milestone in schedule.milestones)
     yield (

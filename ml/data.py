@@ -67,6 +67,12 @@ def load(
     return Loaded(tuple(s.id for s in samples), images, truth)
 
 
+def without_truth(loaded: Loaded) -> Loaded:
+    """The samples with masks of zeros: of an image nobody has labelled every pixel counts, what pads it does not."""
+    masks = tuple(torch.zeros(image.shape[1:], dtype=torch.uint8) for image in loaded.images)
+    return replace(loaded, masks=masks)
+
+
 def random_crops(
     loaded: Loaded, indices: list[int], size: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -1,7 +1,7 @@
 """Where and how to compute: device, number format, threads. What the machine can do decides, unless told otherwise."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -95,6 +95,12 @@ class Team:
         values = [None] * self.processes
         distributed.all_gather_object(values, value)
         return values
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Fill the tensors of all processes with the values of the first one's."""
+        if self.processes > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ml.acquisition import DEFAULT, named
 from ml.facts import IN_FACTS
+from ml.spec import WEAK_TO_STRONG
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class StagePlan:
     kind: prepare, train, distil, predict, select, evaluate, acquire or annotate (gate will follow).
     settings, by kind:
       train     fields of TrainSpec that differ from the recipe's `train`; `pseudo`: true trains on all pseudo-labels
-                of this round so far; `warm_start`: true begins with the weights of the round's latest model
+                of this round so far; `unlabelled`: true shows it the pool's other images as well; `warm_start`: true
+                begins with the weights of the round's latest model
       distil    as train, with the `network` of the student; `distil`: fields of DistilSpec; `teachers`: "best" model of
                 the round (by validation where an evaluate stage came before, otherwise the latest) or "all" together
       predict   fields of PredictSpec that differ from the recipe's `predict`; `on`: "pool" (every unlabelled training
@@ -75,6 +77,8 @@ _DISTIL = StagePlan(
         "distil": {"lessons": [{"loss": "kl", "temperature": 2.0}]},
     },
 )
+# The teacher is the moving average of the weights; the other settings of ConsistencySpec are as published.
+_W2S_TRAIN = {"unlabelled": True, "step": WEAK_TO_STRONG, "average": 0.996}
 _PPL_STAGES = (
     StagePlan("prepare", "prepare"),
     StagePlan("train", "train on labels"),
@@ -102,6 +106,19 @@ RECIPES: dict[str, Recipe] = {
         summary="Perturbed progressive learning: the reliable half of the pool first, then the rest (Wu et al., 2023).",
         train=_TRAIN,
         stages=(*_PPL_STAGES, *_TAIL),
+    ),
+    "w2s_ema": Recipe(
+        summary=(
+            "Weak-to-strong consistency: one training on labels and the pool, which the average of its own weights "
+            "labels at every step, where it is sure (after FixMatch, 2020, and UniMatch, 2023)."
+        ),
+        train=_TRAIN,
+        stages=(
+            StagePlan("prepare", "prepare"),
+            StagePlan("train", "train on labels and the pool", _W2S_TRAIN),
+            StagePlan("predict", "predict the pool for people", {"on": "pool"}),
+            *_TAIL,
+        ),
     ),
     "ppl_distilled": Recipe(
         summary="As ppl, and every round leaves a small network for the line, taught by the last of its models.",

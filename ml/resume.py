@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
+from ml.consistency import Guide
 from ml.device import Team
 from ml.files import written_whole
 from ml.progress import Diary
 from ml.spec import STATE, TrainSpec
 from ml.watch import Watch
 
-FORMAT = 2  # raised when the content changes
+FORMAT = 3  # raised when the content changes
 _DIGEST = 32  # bytes of a sha256, ahead of the rest
 _SHARE = 0.01  # of the time that writing states may take
 _RAREST = 60  # times as seldom as asked for, on however slow a disk
@@ -69,12 +70,13 @@ class Parts:
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
     watch: Watch
+    guide: Guide
     diary: Diary
     draws: Draws
 
     def by_name(self) -> dict[str, Any]:
         """Those that give and take a state_dict."""
-        names = ("learner", "average", "optimiser", "schedule", "scaler", "watch")
+        names = ("learner", "average", "optimiser", "schedule", "scaler", "watch", "guide")
         return {name: part for name in names if (part := getattr(self, name)) is not None}
 
 

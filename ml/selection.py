@@ -37,13 +37,27 @@ def divided(predictions: Sequence[One], share: float) -> tuple[list[One], list[O
     return ranked[:count], ranked[count:]
 
 
-def training(recipe: Mapping[str, Any], settings: Mapping[str, Any], *, latest: str | None) -> dict[str, Any]:
-    """Fields of TrainSpec: the recipe's, the stage's over them.  latest: checkpoint that a warm start begins with."""
-    values = {**recipe["train"], **settings}
-    for ours in ("pseudo", "teachers"):  # settings of the stage that are not of the training
+def looks_at_pool(kind: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a training is shown images without label and pseudo-label; a distillation is, unless told not to."""
+    return bool(settings.get("unlabelled", kind == "distil"))
+
+
+def training(
+    recipe: Mapping[str, Any], settings: Mapping[str, Any], *, latest: str | None, labels: int, pseudo: int
+) -> dict[str, Any]:
+    """Fields of TrainSpec: the recipe's, the stage's over them.
+
+    latest: checkpoint that a warm start begins with.  labels, pseudo: how many images the training has of each.
+    """
+    whole = recipe["train"]
+    values = {**whole, **settings}
+    for ours in ("pseudo", "unlabelled", "teachers"):  # settings of the stage that are not of the training
         values.pop(ours, None)
     if values.pop("warm_start", False):
         values["start_from"] = latest
+    if values.pop("same_epochs", False):
+        epochs = whole["steps"] * whole["batch"] / labels
+        values["steps"] = max(1, round(epochs * max(labels, pseudo) / values["batch"]))
     return values
 
 

@@ -214,15 +214,16 @@ class _Round:
     def _train(self, kind: str, settings: dict[str, Any]) -> None:
         ground = self.ground
         latest = self._latest()[-1] if self.models else None
-        values = selection.training(ground.recipe, settings, latest=latest)
         pseudo = tuple(self.pseudo.values()) if settings.get("pseudo") else ()
+        without = set(self._pool()) - {sample.id for sample in pseudo}
+        looks = selection.looks_at_pool(kind, settings)
+        values = selection.training(
+            ground.recipe, settings, latest=latest, labels=len(self.labelled), pseudo=len(pseudo)
+        )  # fmt: skip
         if kind == "distil":
             taught = [paths[-1] for made, paths in self.models if made != "distil"]
             teachers = taught if settings.get("teachers") == "all" else taught[-1:]
-            unlabelled = [self._bare(one) for one in self._pool() if one not in {sample.id for sample in pseudo}]
-            values["distil"] = settings.get("distil", {}) | {
-                "teachers": teachers, "unlabelled": [dataclasses.asdict(one) for one in unlabelled],
-            }  # fmt: skip
+            values["distil"] = settings.get("distil", {}) | {"teachers": teachers}
         values |= {
             "classes": ground.plan.classes, "labelled": [], "seed": ground.cell.seed, "threads": ground.threads,
         }  # fmt: skip
@@ -230,6 +231,7 @@ class _Round:
             specs.from_json(TrainSpec, json.dumps(values)),
             labelled=tuple(ground.train[one] for one in sorted(self.labelled)),
             pseudo=pseudo,
+            unlabelled=tuple(self._bare(one) for one in sorted(without)) if looks else (),
             held_out=ground.held_out,
         )
         folder = ground.step("train", told)

@@ -16,6 +16,7 @@ from ml.files import written_whole
 
 IGNORE = 255  # pixels that count neither in a loss nor in a metric
 IMAGENET = "imagenet"  # as encoder weights: those that the library of the network fetches
+WEAK_TO_STRONG = "weak_to_strong"  # the one step that looks at unlabelled images (ml.consistency)
 # What a training under way keeps in its folder. Whoever finds it there goes on from it, if the spec is the same.
 STATE = "state.pt"
 SAVE_SECONDS = 15.0  # between two writings of it: the work that a kill may cost
@@ -63,12 +64,23 @@ class DistilSpec:
     teachers: tuple[str, ...]  # checkpoints of the same classes; several answer with the mean of their probabilities
     lessons: tuple[Lesson, ...] = (Lesson(),)
     label_weight: float = 1.0  # of the loss on labels and pseudo-labels
-    unlabelled: tuple[Sample, ...] = ()  # images without masks; `batch` of them a step on top
     pairs: tuple[tuple[int, int], ...] = ()  # maps that belong together, (student's, teacher's); () = all, in order
     # Sides of what each of them sees, in those of the crop: 512 and 224 pixels are crop 512, student_scale 0.4375.
     teacher_scale: float = 1.0
     student_scale: float = 1.0
     cached: bool = False  # the teachers answer once, for whole images, before the first step
+
+
+@dataclass(frozen=True)
+class ConsistencySpec:
+    """What `weak_to_strong` asks of the moving average of the weights, the teacher of its unlabelled images."""
+
+    weight: float = 1.0  # of the loss on unlabelled images, once it counts in full; 1 = as much as that on labels
+    views: int = 2  # strongly augmented ones of each unlabelled image
+    temperature: float = 1.0  # of the teacher's logits
+    memory: float = 0.999  # decay of the mean confidences that make the thresholds
+    warm_up: float = 0.1  # share of the steps in which unlabelled images do not count yet
+    ramp: float = 0.1  # share of the steps in which they then come to count, linearly
 
 
 @dataclass(frozen=True)
@@ -95,15 +107,18 @@ class TrainSpec:
     classes: tuple[str, ...]  # defect classes; index i + 1 in the masks
     labelled: tuple[Sample, ...]
     pseudo: tuple[Sample, ...] = ()
+    unlabelled: tuple[Sample, ...] = ()  # images without masks, for the teachers of distil, or weak_to_strong's own
     # Ids of validation and test images: meeting one among the samples above stops the training.
     held_out: tuple[str, ...] = ()
     network: NetworkSpec = NetworkSpec()
     start_from: str | None = None  # checkpoint of the same network whose weights to begin with; None = fresh ones
     encoder_weights: str | None = None  # IMAGENET, where they can be had, or a state dict's file; None = fresh ones
     step: str = "supervised"  # key of ml.steps.STEPS
+    consistency: ConsistencySpec = ConsistencySpec()  # of weak_to_strong
     distil: DistilSpec | None = None  # with it the step is that of ml.teaching
+    weak: str = "poses_and_zoom"  # key of ml.augment.WEAK: how every image is moved at every step
     steps: int = 1000  # optimiser steps in all
-    batch: int = 8  # labelled images a batch; where there are pseudo-labels, as many pseudo-labelled ones come on top
+    batch: int = 8  # labelled images a batch; of the pseudo-labelled and the unlabelled, if any, as many on top
     accumulation: int = 1  # batches whose mean gradient makes one optimiser step
     pseudo_weight: float = 0.5  # of the loss on pseudo-labelled images, beside 1 for that on labelled ones
     loss: str = "balanced_cross_entropy_and_dice"  # key of ml.losses.LOSSES
@@ -127,9 +142,16 @@ class TrainSpec:
     cache: str | None = None  # folder in which decoded pixels stay for later runs; None = each run decodes its own
 
     @property
-    def unlabelled(self) -> tuple[Sample, ...]:
-        """The images that only teachers are asked about."""
-        return self.distil.unlabelled if self.distil else ()
+    def shares(self) -> tuple[int, int, int]:
+        """Labelled, pseudo-labelled and unlabelled images of a batch."""
+        return self.batch, self.batch if self.pseudo else 0, self.batch if self.unlabelled else 0
+
+    @property
+    def passes_a_step(self) -> int:
+        """Images through forward and backward; of an unlabelled one each of its strong views."""
+        labelled, pseudo, unlabelled = self.shares
+        views = self.consistency.views if self.step == WEAK_TO_STRONG else 1
+        return self.accumulation * (labelled + pseudo + views * unlabelled)
 
 
 @dataclass(frozen=True)

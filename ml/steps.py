@@ -4,16 +4,20 @@ A step gets pictures in [0, 1] as they were cut from the files; augmentation is 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ml.augment import strong, weak
+from ml.augment import Weak, cut_out, strong, weak
+from ml.consistency import Guide
 from ml.inference import evaluating
 from ml.losses import Loss, balanced_cross_entropy_and_dice
 from ml.reliability import confidence
+from ml.spec import IGNORE, WEAK_TO_STRONG
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Batch:
     pseudo_weight: of the loss on the pseudo-labelled, beside 1 for that on the labelled.  loss: of logits and masks.
     unlabelled: images that only teachers are asked about, and masks that are 255 outside the image, else 0. Behind the
     channels of a picture there may be what teachers said of it before (ml.teaching).
+    weak: moves the pixels of all of them.  guide: whoever answers for unlabelled images where no other teacher does.
     """
 
     images: Tensor
@@ -32,6 +37,8 @@ class Batch:
     pseudo_weight: float
     loss: Loss = balanced_cross_entropy_and_dice
     unlabelled: tuple[Tensor, Tensor] | None = None
+    weak: Weak = weak
+    guide: Guide | None = None
 
 
 Step = Callable[[nn.Module, Batch, torch.Generator], Tensor]
@@ -39,11 +46,23 @@ Step = Callable[[nn.Module, Batch, torch.Generator], Tensor]
 
 def supervised(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
     """Weak augmentation of everything."""
-    labelled = weak(batch.images, batch.masks, rng)
-    if not len(batch.pseudo_images):
-        images, masks = labelled
-        return batch.loss(model(images).float(), masks.long())
-    return _weighted_loss(model, labelled, weak(batch.pseudo_images, batch.pseudo_masks, rng), batch)
+    parts = [(*batch.weak(batch.images, batch.masks, rng), 1.0)]
+    if len(batch.pseudo_images):
+        parts.append((*batch.weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight))
+    return _loss(model, parts, batch)
+
+
+def strong_pseudo_labels(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    """Weak augmentation of the labelled, strong augmentation and cut-outs of the pseudo-labelled.
+
+    Source: Yang et al., ST++ (2022), dataset/semi.py. Changed: no hue and no grey (`strong`); labelled and
+    pseudo-labelled images are as many in every batch, where repeating the labelled made them so in every epoch.
+    """
+    parts = [(*batch.weak(batch.images, batch.masks, rng), 1.0)]
+    if len(batch.pseudo_images):
+        images, masks = batch.weak(batch.pseudo_images, batch.pseudo_masks, rng)
+        parts.append((*cut_out(strong(images, rng), masks, rng), batch.pseudo_weight))
+    return _loss(model, parts, batch)
 
 
 def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -57,14 +76,66 @@ def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator)
     """
     if not len(batch.pseudo_images):
         return supervised(model, batch, rng)
-    images, masks = weak(batch.images, batch.masks, rng)
-    unlabelled, pseudo = weak(batch.pseudo_images, batch.pseudo_masks, rng)
+    images, masks = batch.weak(batch.images, batch.masks, rng)
+    unlabelled, pseudo = batch.weak(batch.pseudo_images, batch.pseudo_masks, rng)
     sure = _confidence(model, unlabelled)
     mixed = cut_and_mix(strong(unlabelled, rng), pseudo, images, masks, sure=sure, rng=rng)
-    return _weighted_loss(model, (images, masks), mixed, batch)
+    return _loss(model, [(images, masks, 1.0), (*mixed, batch.pseudo_weight)], batch)
 
 
-STEPS: dict[str, Step] = {"supervised": supervised, "label_efficient_cutmix": label_efficient_cutmix}
+def label_efficient_cutmix_as_released(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    """`label_efficient_cutmix` with the faults of the published code, to be compared with; `pseudo_weight` is not read.
+
+    Grey values that were normalised are taken for bytes and wrap around; one mask serves the whole batch; the second
+    paste starts from the unmixed images; labelled and pseudo-labelled pixels have one mean.
+    """
+    if not len(batch.pseudo_images):
+        return supervised(model, batch, rng)
+    images, masks = batch.weak(batch.images, batch.masks, rng)
+    unlabelled, pseudo = batch.weak(batch.pseudo_images, batch.pseudo_masks, rng)
+    unsure = torch.rand(len(unlabelled), generator=rng, device=rng.device) > _confidence(model, unlabelled)
+    unlabelled = strong(as_wrapped_bytes(unlabelled), rng)
+    first, second = paste_masks(2, unlabelled.shape[-1], rng)
+    partner = _partners(unlabelled, images)
+    once, once_masks = _paste(unlabelled, pseudo, images[partner], masks[partner], first & unsure[:, None, None])
+    second = second.expand(len(unlabelled), -1, -1)
+    mixed = _paste(unlabelled, pseudo, once.roll(-1, 0), once_masks.roll(-1, 0), second)
+    return _loss(model, [(torch.cat([images, mixed[0]]), torch.cat([masks, mixed[1]]), 1.0)], batch)
+
+
+def weak_to_strong(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
+    """Strong views of unlabelled images come to show what the teacher sees in the weak view, where it is sure.
+
+    Labelled pixels are pasted where the teacher is unsure, then pixels of the next image, as `label_efficient_cutmix`
+    does. The loss on the views is that of the pixels that count, times their share of all pixels; for cross entropy
+    that is their sum over all. Without unlabelled images it is `supervised`.
+
+    Source: Sohn et al., FixMatch (2020), with two views as in Yang et al., UniMatch (2023), and label injection as in
+    Zhao et al., AugSeg (2023). Changed: no dropout of features, which only some networks could be given.
+    """
+    if batch.guide is None or batch.unlabelled is None or not len(batch.unlabelled[0]):
+        return supervised(model, batch, rng)
+    images, masks = batch.weak(batch.images, batch.masks, rng)
+    parts = [(images, masks, 1.0)]
+    if len(batch.pseudo_images):
+        parts.append((*batch.weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight))
+    unlabelled, outside = batch.weak(*batch.unlabelled, rng)
+    told, sure = batch.guide.answer(unlabelled, outside)
+    views = [
+        cut_and_mix(strong(unlabelled, rng), told, images, masks, sure=sure, rng=rng) for _ in range(batch.guide.views)
+    ]
+    pictures, targets = (torch.cat(one) for one in zip(*views, strict=True))
+    counted = (targets != IGNORE).float().mean()
+    return _loss(model, [*parts, (pictures, targets, batch.guide.weight() * counted)], batch)
+
+
+STEPS: dict[str, Step] = {
+    "supervised": supervised,
+    "strong_pseudo_labels": strong_pseudo_labels,
+    "label_efficient_cutmix": label_efficient_cutmix,
+    "label_efficient_cutmix_as_released": label_efficient_cutmix_as_released,
+    WEAK_TO_STRONG: weak_to_strong,
+}
 
 
 def cut_and_mix(
@@ -76,7 +147,7 @@ def cut_and_mix(
     sure: (N,) in [0, 1]; an image gets labelled pixels with probability 1 - sure.
     """
     count, size = len(unlabelled), unlabelled.shape[-1]
-    partner = torch.arange(count, device=images.device) % len(images)
+    partner = _partners(unlabelled, images)
     unsure = torch.rand(count, generator=rng, device=rng.device) > sure
     window = paste_masks(count, size, rng) & unsure[:, None, None]
     once, once_masks = _paste(unlabelled, pseudo, images[partner], masks[partner], window)
@@ -105,6 +176,22 @@ def paste_masks(count: int, size: int, rng: torch.Generator) -> Tensor:
     return boxes.sum(dim=1) % 2 == 1
 
 
+def as_wrapped_bytes(images: Tensor) -> Tensor:
+    """What became of pictures (N, C, H, W) in [0, 1] that were normalised and then made bytes: they wrap modulo 256.
+
+    Source: Perturbed Progressive Learning, train.py 237-251, with ImageNet's figures. Grey pictures take their mean.
+    """
+    mean, std = (images.new_tensor(one).view(1, 3, 1, 1) for one in (_IMAGENET_MEAN, _IMAGENET_STD))
+    if images.shape[1] == 1:
+        mean, std = mean.mean(dim=1, keepdim=True), std.mean(dim=1, keepdim=True)
+    return ((images - mean) / std * 255).long().remainder(256) / 255
+
+
+def _partners(unlabelled: Tensor, images: Tensor) -> Tensor:
+    """Which labelled image each unlabelled one takes pixels of."""
+    return torch.arange(len(unlabelled), device=images.device) % len(images)
+
+
 def _paste(images: Tensor, masks: Tensor, others: Tensor, other_masks: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(window[:, None], others, images), torch.where(window, other_masks, masks)
 
@@ -114,10 +201,11 @@ def _confidence(model: nn.Module, images: Tensor) -> Tensor:
         return confidence(model(images).float().softmax(dim=1))
 
 
-def _weighted_loss(
-    model: nn.Module, labelled: tuple[Tensor, Tensor], pseudo: tuple[Tensor, Tensor], batch: Batch
-) -> Tensor:
-    """Two losses out of one pass: in a common mean, wrong pseudo-labels would outweigh the labels of rare classes."""
-    logits = model(torch.cat([labelled[0], pseudo[0]])).float()
-    of_labelled, of_pseudo = logits.tensor_split([len(labelled[0])])
-    return batch.loss(of_labelled, labelled[1].long()) + batch.pseudo_weight * batch.loss(of_pseudo, pseudo[1].long())
+def _loss(model: nn.Module, parts: Sequence[tuple[Tensor, Tensor, float | Tensor]], batch: Batch) -> Tensor:
+    """The sum of the losses on parts (pictures, masks, weight), out of one pass.
+
+    Apart, because in a common mean wrong pseudo-labels would outweigh the labels of rare classes.
+    """
+    logits = model(torch.cat([images for images, _, _ in parts])).float().split([len(images) for images, _, _ in parts])
+    losses = [w * batch.loss(one, masks.long()) for one, (_, masks, w) in zip(logits, parts, strict=True)]
+    return torch.stack(losses).sum()

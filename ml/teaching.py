@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ml import checkpoint
-from ml.augment import weak
 from ml.data import Loaded
 from ml.device import Compute
 from ml.distillation import LESSONS, STRATEGIES, projections
@@ -49,8 +48,7 @@ def begin(
     )
     heads, pairs = _heads(distil, said, told), _pairs(distil, said, told[0])
     student = Student(model, heads, [mine for mine, _ in pairs], _projections(said, told[0], pairs, seed=spec.seed))
-    labelled, pseudo, unlabelled = streams
-    known = [labelled, pseudo, replace(unlabelled, masks=tuple(map(_all_counts, unlabelled.images)))]
+    known = list(streams)
     if distil.cached:
         known = [_asked_once(one, teachers, heads, folder=folder, compute=compute) for one in known]
     return student.to(compute.device), _step(spec, teachers, heads, [theirs for _, theirs in pairs]), known
@@ -140,7 +138,7 @@ def _step(spec: TrainSpec, teachers: Teachers, heads: Sequence[str], maps: Seque
 
     def step(student: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
         streams = ((batch.images, batch.masks), (batch.pseudo_images, batch.pseudo_masks), batch.unlabelled)
-        views = [weak(*one, rng) for one in streams if one is not None and len(one[0])]
+        views = [batch.weak(*one, rng) for one in streams if one is not None and len(one[0])]
         layers, masks = (torch.cat(parts) for parts in zip(*views, strict=True))
         pictures, soft = layers[:, :channels], layers[:, channels:]
         told = _unpacked(soft, classes, heads) if distil.cached else teachers.answer(pictures)
@@ -262,10 +260,6 @@ def _with_channels(pictures: Tensor, channels: int) -> Tensor:
     if channels > 1:
         return pictures.expand(-1, channels, -1, -1)
     return (pictures * pictures.new_tensor(_LUMA).view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
-
-
-def _all_counts(image: Tensor) -> Tensor:
-    return torch.zeros(image.shape[1:], dtype=torch.uint8)
 
 
 def _at_size(masks: Tensor, logits: Tensor) -> Tensor:

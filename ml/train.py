@@ -16,7 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from ml import checkpoint, data, teaching, watch
+from ml.augment import WEAK
 from ml.checks import check
+from ml.consistency import Guide
 from ml.device import Compute, Team, choose
 from ml.losses import LOSSES, Loss, weighted_cross_entropy
 from ml.networks import NETWORKS, Segmenter, encoders
@@ -44,8 +46,7 @@ def train(
     compute = choose(spec.threads, precision=spec.precision, rank=team.local_rank, processes=team.processes)
     load = partial(data.load, folder=folder, channels=spec.network.channels, classes=_classes(spec), cache=spec.cache)
     labelled, pseudo, looked_at = (load(some, masks=True) for some in (spec.labelled, spec.pseudo, inner))
-    streams = [labelled, pseudo, load(spec.unlabelled, masks=False)]
-    _require_counted(labelled)
+    streams = [labelled, pseudo, data.without_truth(load(spec.unlabelled, masks=False))]
     beginning, facts, began = _beginning(spec, folder, labelled)
 
     model = compute.place(beginning)
@@ -58,11 +59,12 @@ def train(
     optimise = optimiser(learner, spec, encoder_of=model)
     rate = schedule(optimise, spec)
     scaler = compute.scaler()
+    guide = Guide(result, spec, device=compute.device, team=team)
     draws = Draws.begin(spec.seed, rank=team.rank, device=compute.device)
-    batches = _batches(spec, streams, draws, team=team, compute=compute)
+    batches = _batches(spec, streams, draws, guide, team=team, compute=compute)
     diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say, began=began)
     looks = watch.Watch(spec, rate, _sight(spec, result, looked_at, diary, compute), inner, team=team)
-    parts = Parts(learner, average, optimise, rate, scaler, looks, diary, draws)
+    parts = Parts(learner, average, optimise, rate, scaler, looks, guide, diary, draws)
     keeper = Keeper(spec, folder, parts, team=team, seconds=save_seconds)
     thirds = {math.ceil(spec.steps * third / 3): f"checkpoint-{third}.pt" for third in (1, 2, 3)}
     leave: Callable[[Path], None] = partial(checkpoint.save, result, facts) if team.rank == 0 else lambda _: None
@@ -97,7 +99,7 @@ def train(
         checkpoints=tuple(name for third, name in thirds.items() if third <= done or third == spec.steps),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         steps=done,
-        image_passes=done * spec.accumulation * sum(_shares(spec)),
+        image_passes=done * spec.passes_a_step,
         seconds=diary.pace.seconds(),
         device=str(compute),
         loss=diary.final_loss(),
@@ -149,6 +151,7 @@ def _classes(spec: TrainSpec) -> int:
 
 def _beginning(spec: TrainSpec, folder: Path, labelled: data.Loaded) -> tuple[Segmenter, checkpoint.Facts, str]:
     """A fresh model, or the one to start from, with the normalisation its weights are used to, and which it was."""
+    _require_counted(labelled)
     if spec.start_from is None:
         mean, std = data.mean_and_std(labelled)
         facts = checkpoint.Facts(network=spec.network, classes=spec.classes, mean=mean, std=std)
@@ -177,26 +180,21 @@ def _loss(spec: TrainSpec, compute: Compute) -> Loss:
     return partial(weighted_cross_entropy, weights=torch.tensor(spec.class_weights, device=compute.device))
 
 
-def _shares(spec: TrainSpec) -> tuple[int, int, int]:
-    """Labelled, pseudo-labelled and unlabelled images of a step."""
-    return spec.batch, spec.batch if spec.pseudo else 0, spec.batch if spec.unlabelled else 0
-
-
 def _steps_per_epoch(spec: TrainSpec) -> float:
     """An epoch is one pass over the stream that takes longest; the others start over meanwhile."""
     counts = (len(spec.labelled), len(spec.pseudo), len(spec.unlabelled))
-    return max(count / share for count, share in zip(counts, _shares(spec), strict=True) if share)
+    return max(count / share for count, share in zip(counts, spec.shares, strict=True) if share)
 
 
 def _batches(
-    spec: TrainSpec, loaded: Sequence[data.Loaded], draws: Draws, *, team: Team, compute: Compute
+    spec: TrainSpec, loaded: Sequence[data.Loaded], draws: Draws, guide: Guide, *, team: Team, compute: Compute
 ) -> Iterator[Batch]:
     """This process's part of every batch, for ever."""
     rng = draws.order
     loss = _loss(spec, compute)
     streams = [
         (one, _shuffled_for_ever(len(one), share // team.processes, rng, waiting))
-        for one, share, waiting in zip(loaded, _shares(spec), draws.waiting, strict=True)
+        for one, share, waiting in zip(loaded, spec.shares, draws.waiting, strict=True)
     ]
     nothing = torch.zeros(0, spec.network.channels, spec.crop, spec.crop), torch.zeros(0, spec.crop, spec.crop), None
     while True:
@@ -207,7 +205,10 @@ def _batches(
             if soft is not None:
                 images = torch.cat([images, soft.to(compute.device, non_blocking=True)], dim=1)
             parts.append((images.contiguous(memory_format=torch.channels_last), masks.to(compute.device)))
-        yield Batch(*parts[0], *parts[1], pseudo_weight=spec.pseudo_weight, loss=loss, unlabelled=parts[2])
+        yield Batch(
+            *parts[0], *parts[1], pseudo_weight=spec.pseudo_weight, loss=loss, unlabelled=parts[2],
+            weak=WEAK[spec.weak], guide=guide,
+        )  # fmt: skip
 
 
 def _shuffled_for_ever(count: int, share: int, rng: np.random.Generator, waiting: list[int]) -> Iterator[list[int]]:

@@ -45,8 +45,9 @@ def carve(spec: TrainSpec) -> tuple[TrainSpec, tuple[Sample, ...]]:
     def others(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         return tuple(sample for sample in samples if sample.scene not in chosen)
 
-    distil = dataclasses.replace(spec.distil, unlabelled=others(spec.unlabelled)) if spec.distil else None
-    left = dataclasses.replace(spec, labelled=others(spec.labelled), pseudo=others(spec.pseudo), distil=distil)
+    left = dataclasses.replace(
+        spec, labelled=others(spec.labelled), pseudo=others(spec.pseudo), unlabelled=others(spec.unlabelled)
+    )
     return left, tuple(sample for sample in spec.labelled if sample.scene in chosen)
 
 

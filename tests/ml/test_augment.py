@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ml.augment import strong, weak
+from ml.augment import cut_out, mirrored, strong, weak
 
 
 def _batch(count=16, size=24):
@@ -52,6 +52,8 @@ def test_augmentation_leaves_its_arguments_alone():
 
     weak(images, masks, torch.Generator().manual_seed(1))
     strong(images, torch.Generator().manual_seed(1))
+    mirrored(images, masks, torch.Generator().manual_seed(1))
+    cut_out(images, masks, torch.Generator().manual_seed(1))
 
     assert torch.equal(images, before[0])
     assert torch.equal(masks, before[1])
@@ -120,3 +122,32 @@ def test_a_zoom_is_the_affine_map_torch_makes_of_its_draws(size, monkeypatch):
     theta = torch.cat([torch.diag_embed(scale[:, None].expand(-1, 2)), shift[:, :, None]], dim=2)
     expected = torch.nn.functional.affine_grid(theta, [5, 1, size, size], align_corners=False)
     torch.testing.assert_close(grids[0], expected)
+
+
+def test_half_of_the_images_are_mirrored_with_their_masks():
+    images, masks = _batch(200)
+
+    moved, moved_masks = mirrored(images, masks, torch.Generator().manual_seed(1))
+
+    flipped = (moved_masks == masks.flip(-1)).flatten(1).all(dim=1)
+    assert torch.equal(moved[:, 0] * 2, moved_masks.float())
+    assert torch.equal(moved_masks[~flipped], masks[~flipped])
+    assert 0.4 < flipped.float().mean() < 0.6
+
+
+def test_half_of_the_images_lose_a_box_of_the_published_size_whose_pixels_are_ignored():
+    images, masks = torch.full((2000, 1, 40, 40), 0.5), torch.ones(2000, 40, 40, dtype=torch.uint8)
+
+    cut, cut_masks = cut_out(images, masks, torch.Generator().manual_seed(0))
+
+    gone = cut_masks == 255
+    share = gone.float().mean(dim=(1, 2))
+    hit = share > 0
+    assert 0.45 < hit.float().mean() < 0.55
+    assert torch.equal((cut != 0.5)[:, 0], gone)
+    assert share[hit].min() > 0.01
+    assert 0.35 < share[hit].max() <= 0.45
+    # A fifth is the published mean; boxes higher than the image are cut off.
+    assert share[hit].mean() == pytest.approx(0.2, abs=0.02)
+    boxes = gone.any(dim=2).sum(dim=1) * gone.any(dim=1).sum(dim=1)
+    assert torch.equal(boxes, gone.sum(dim=(1, 2)))

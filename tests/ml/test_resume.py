@@ -14,7 +14,7 @@ from ml import resume
 from ml import spec as specs
 from ml.device import Team
 from ml.optimisation import OPTIMISERS
-from ml.spec import STATE, NetworkSpec, ScheduleSpec
+from ml.spec import STATE, ConsistencySpec, NetworkSpec, ScheduleSpec
 from ml.steps import STEPS
 from ml.train import train
 
@@ -30,6 +30,17 @@ class Killed(BaseException):
 def spec(tiny_training):
     """Twelve steps, of batches that cut through the streams' permutations."""
     return dataclasses.replace(tiny_training, steps=12, batch=3)
+
+
+@pytest.fixture
+def consistent(spec, toy):
+    """The same with unlabelled images, taught by the moving average of the weights from the first step on."""
+    samples = toy(12)
+    return dataclasses.replace(
+        spec, step="weak_to_strong", average=0.9, labelled=samples[:4], pseudo=samples[4:8],
+        unlabelled=tuple(dataclasses.replace(one, mask=None) for one in samples[8:]),
+        consistency=ConsistencySpec(memory=0.5, warm_up=0.0, ramp=0.5),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -67,8 +78,9 @@ def _same(one, other):
     return all(torch.equal(value, theirs[key]) for ours, theirs in pairs for key, value in ours.items())
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize(
+    ("step", "optimiser"), [*((step, "adamw") for step in STEPS), *(("supervised", one) for one in OPTIMISERS)]
+)
 def test_it_comes_to_the_same_weights_curve_and_loss(spec, tmp_path, killed_at, step, optimiser):
     spec = dataclasses.replace(spec, step=step, optimiser=optimiser)
     whole = _train(spec, tmp_path / "whole")
@@ -80,6 +92,37 @@ def test_it_comes_to_the_same_weights_curve_and_loss(spec, tmp_path, killed_at, 
     assert result.note == "resumed at step 9 of 12"
     assert _same(tmp_path / "whole", tmp_path / "run")
     assert (result.loss, result.curve) == (whole.loss, whole.curve)
+
+
+@pytest.mark.parametrize("options", [{}, {"average": 0.0}, {"accumulation": 2}])
+def test_a_training_by_consistency_goes_on_with_its_teacher_and_its_thresholds(
+    consistent, tmp_path, killed_at, options
+):
+    spec = dataclasses.replace(consistent, **options)
+    whole = _train(spec, tmp_path / "whole")
+
+    calls = spec.accumulation
+    killed_at(spec, tmp_path / "run", 6 * calls)
+    state = resume._read(tmp_path / "run" / STATE)
+    result = _train(spec, tmp_path / "run")
+
+    assert result.note == "resumed at step 5 of 12"
+    assert _same(tmp_path / "whole", tmp_path / "run")
+    assert (result.loss, result.curve, result.image_passes) == (whole.loss, whole.curve, 12 * calls * (3 + 3 + 2 * 3))
+    assert state["parts"]["guide"]["answered"] == 5 * calls
+
+
+def test_without_the_thresholds_it_would_come_to_other_weights(consistent, tmp_path, killed_at):
+    """The control of the test before."""
+    _train(consistent, tmp_path / "whole")
+    killed_at(consistent, tmp_path / "run", 6)
+    state = resume._read(tmp_path / "run" / STATE)
+    state["parts"]["guide"]["means"].fill_(0.9)
+    resume._write(state, tmp_path / "run" / STATE)
+
+    _train(consistent, tmp_path / "run")
+
+    assert not _same(tmp_path / "whole", tmp_path / "run")
 
 
 _PLATEAU = ScheduleSpec("plateau", patience=0)
@@ -273,11 +316,20 @@ def _folder(tmp_path, spec, name):
     return tmp_path / name
 
 
-@pytest.mark.parametrize("arguments", [(), ("--processes", "2")])
-def test_a_process_killed_at_any_moment_leaves_the_weights_of_an_undisturbed_one(tiny_training, tmp_path, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "step"),
+    [
+        ((), "label_efficient_cutmix"),
+        (("--processes", "2"), "label_efficient_cutmix"),
+        (("--processes", "2"), "weak_to_strong"),
+    ],
+)
+def test_a_process_killed_at_any_moment_leaves_the_weights_of_an_undisturbed_one(
+    tiny_training, consistent, tmp_path, arguments, step
+):
     spec = dataclasses.replace(
-        tiny_training, steps=12, step="label_efficient_cutmix", optimiser="adamw", average=0.9, accumulation=2,
-        inner_validation=0.3, schedule=_PLATEAU, look_every=5,
+        consistent if step == "weak_to_strong" else tiny_training, steps=12, batch=4, step=step, optimiser="adamw",
+        average=0.9, accumulation=2, inner_validation=0.3, schedule=_PLATEAU, look_every=5,
     )  # fmt: skip
     whole, killed = (_folder(tmp_path, spec, name) for name in ("whole", "killed"))
     _finish(_start(whole, *arguments))

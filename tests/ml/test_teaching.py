@@ -48,7 +48,7 @@ def spec(toy, teacher):
     unlabelled = tuple(dataclasses.replace(one, mask=None) for one in samples[2:])
     return TrainSpec(
         classes=CLASSES, labelled=tuple(samples[:2]), network=NetworkSpec("half_unet", width=2), steps=3, batch=2, crop=32,
-        threads=1, distil=DistilSpec(teachers=(teacher(),), unlabelled=unlabelled),
+        threads=1, distil=DistilSpec(teachers=(teacher(),)), unlabelled=unlabelled,
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def _weights(folder):
 
 def _agreement(folder, spec):
     """Share of the pixels of the unlabelled images that student and teacher call the same."""
-    loaded = data.load(spec.distil.unlabelled, folder, channels=1, classes=3, masks=False)
+    loaded = data.load(spec.unlabelled, folder, channels=1, classes=3, masks=False)
     pictures = torch.stack(loaded.images).float() / 255
     paths = (folder / "checkpoint-3.pt", spec.distil.teachers[0])
     with torch.no_grad():
@@ -131,8 +131,9 @@ def _begun(spec, folder, **changes):
     torch.manual_seed(0)
     streams = [
         data.load(some, folder, channels=1, classes=3, masks=masks)
-        for some, masks in ((spec.labelled, True), ((), True), (spec.distil.unlabelled, False))
+        for some, masks in ((spec.labelled, True), ((), True), (spec.unlabelled, False))
     ]
+    streams[2] = data.without_truth(streams[2])
     return teaching.begin(spec, folder, facts.fresh(), streams, choose(1))
 
 
@@ -148,7 +149,7 @@ def test_the_projections_are_learnt(spec, teacher, tmp_path):
 
 
 def _batch(streams):
-    """The whole images."""
+    """The whole images, which stay as they are."""
     labelled, _, unlabelled = streams
     pictures = [torch.stack(one.images).float() / 255 for one in (labelled, unlabelled)]
     if unlabelled.soft:
@@ -158,17 +159,18 @@ def _batch(streams):
         ]
     masks = [torch.stack(one.masks) for one in (labelled, unlabelled)]
     nothing = torch.zeros(0, 1, 40, 40), torch.zeros(0, 40, 40)
-    return Batch(pictures[0], masks[0], *nothing, pseudo_weight=0.5, unlabelled=(pictures[1], masks[1]))
-
-
-@pytest.fixture
-def still(monkeypatch):
-    """No augmentation."""
-    monkeypatch.setattr(teaching, "weak", lambda images, masks, _: (images, masks))
+    return Batch(
+        pictures[0],
+        masks[0],
+        *nothing,
+        pseudo_weight=0.5,
+        unlabelled=(pictures[1], masks[1]),
+        weak=lambda *one: one[:2],
+    )
 
 
 @pytest.mark.parametrize("loss", ["kl", "channels", "labels"])
-def test_what_was_asked_once_teaches_what_asking_every_time_does(spec, tmp_path, still, loss):
+def test_what_was_asked_once_teaches_what_asking_every_time_does(spec, tmp_path, loss):
     lessons = (Lesson(loss),)
     losses = []
     for cached in (False, True):
@@ -216,7 +218,7 @@ def test_teacher_and_student_see_pictures_of_different_size(spec, tmp_path, scal
 
 
 @pytest.mark.parametrize("loss", LESSONS)
-def test_ignored_pixels_never_count(spec, teacher, tmp_path, still, loss):
+def test_ignored_pixels_never_count(spec, teacher, tmp_path, loss):
     """Neither those that a label ignores, nor what lies outside an unlabelled image."""
     told = {"lessons": (Lesson(loss),), "teachers": (teacher(NetworkSpec("lean", width=4)),)}
     student, step, streams = _begun(dataclasses.replace(spec, **LEAN), tmp_path, **told)
@@ -258,7 +260,7 @@ def test_a_student_with_outputs_its_teacher_lacks_is_refused(spec, tmp_path):
 
 
 def test_a_held_out_image_is_shown_to_no_teacher(spec, tmp_path):
-    held_out = dataclasses.replace(spec, held_out=(spec.distil.unlabelled[0].id,))
+    held_out = dataclasses.replace(spec, held_out=(spec.unlabelled[0].id,))
 
     with pytest.raises(SpecError, match="expected training images only"):
         _distil(held_out, tmp_path / "run")

@@ -9,7 +9,7 @@ from ml.device import Team
 from ml.networks import build
 from ml.optimisation import OPTIMISERS
 from ml.progress import DivergedError
-from ml.spec import NetworkSpec, Sample, SpecError, TrainSpec
+from ml.spec import ConsistencySpec, NetworkSpec, Sample, SpecError, TrainSpec
 from ml.steps import STEPS
 from ml.train import _shuffled_for_ever, train
 
@@ -23,8 +23,9 @@ def _weights(folder, name="checkpoint-3.pt"):
     return torch.load(folder / name, weights_only=True)["weights"]
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize(
+    ("step", "optimiser"), [*((step, "adamw") for step in STEPS), *(("supervised", one) for one in OPTIMISERS)]
+)
 def test_every_step_trains_with_every_optimiser(tiny_training, tmp_path, step, optimiser):
     result = _train(dataclasses.replace(tiny_training, step=step, optimiser=optimiser), tmp_path / "run")
 
@@ -110,11 +111,12 @@ def test_the_loss_falls_on_toy_data(toy, tiny_training, tmp_path):
     assert result.loss < 0.7 * result.curve[0][1]
 
 
-@pytest.mark.parametrize("stream", ["labelled", "pseudo"])
+@pytest.mark.parametrize("stream", ["labelled", "pseudo", "unlabelled"])
 @pytest.mark.parametrize("by", ["id", "image"])
 def test_a_held_out_image_stops_the_training_before_it_is_read(tiny_training, tmp_path, stream, by):
-    stranger = getattr(tiny_training, stream)[-1]
-    spec = dataclasses.replace(tiny_training, held_out=("other", getattr(stranger, by)))
+    spec = dataclasses.replace(tiny_training, step="weak_to_strong", unlabelled=(Sample("u", "u.png"),))
+    stranger = getattr(spec, stream)[-1]
+    spec = dataclasses.replace(spec, held_out=("other", getattr(stranger, by)))
 
     with pytest.raises(SpecError, match=f"sample {stranger.id}: expected training images only"):
         _train(spec, tmp_path / "run")
@@ -140,7 +142,8 @@ def test_exact_copies_that_share_a_file_may_both_be_trained_on(tiny_training):
     "change",
     [
         {"step": "magic"}, {"optimiser": "magic"}, {"labelled": ()}, {"steps": 0}, {"crop": 8},
-        {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch": 0},
+        {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch": 0}, {"weak": "magic"},
+        {"unlabelled": (Sample("u", "u.png"),)}, {"consistency": ConsistencySpec(views=0)},
     ],
 )  # fmt: skip
 def test_a_training_that_cannot_run_is_refused(tiny_training, tmp_path, change):
@@ -171,10 +174,8 @@ def test_a_stream_passes_over_everything_before_anything_comes_again():
 
 def test_pseudo_labelled_images_come_on_top_of_the_labelled_ones(tiny_training: TrainSpec):
     """They once took half of the batch: the labels were seen half as often, and pseudo-labels made models worse."""
-    from ml.train import _shares
-
-    assert _shares(tiny_training) == (4, 4, 0)
-    assert _shares(dataclasses.replace(tiny_training, pseudo=())) == (4, 0, 0)
+    assert tiny_training.shares == (4, 4, 0)
+    assert dataclasses.replace(tiny_training, pseudo=()).shares == (4, 0, 0)
 
 
 def test_the_result_says_with_what_weights_the_training_began(tiny_training, tmp_path):

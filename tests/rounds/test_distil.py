@@ -75,12 +75,12 @@ def test_no_validation_or_test_image_is_ever_shown_to_a_teacher(round_of_two, pr
 
     told = fake_ml[-1]
     pool = set(project.images.filter(split="train").values_list("pk", flat=True)[3:])
-    assert {int(one.id) for one in told.distil.unlabelled} == pool
+    assert {int(one.id) for one in told.unlabelled} == pool
     assert set(map(int, told.held_out)) == set(project.images.exclude(split="train").values_list("pk", flat=True))
 
 
 def test_an_image_that_slips_through_meets_the_assertion(round_of_two, project, monkeypatch, fake_ml):
-    monkeypatch.setattr(distil, "unlabelled_images", lambda *_: project.images.filter(split="test"))
+    monkeypatch.setattr(train, "unlabelled_images", lambda *_: project.images.filter(split="test"))
     before = len(fake_ml)
 
     with pytest.raises(train.HeldOutInTraining):

@@ -1,4 +1,4 @@
-"""Train a model on the labels that count and, where the recipe says so, on this round's pseudo-labels."""
+"""Train a model on the labels that count and, where the recipe says so, on pseudo-labels and images without any."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ from catalog import files
 from catalog.models import Image, Label, Project, Split
 from ml import selection
 from ml.spec import Sample, TrainResult, TrainSpec, from_json, read
-from rounds import outputs, transitions
+from rounds import campaigns, outputs, transitions
 from rounds.models import ModelVersion, PseudoLabel, Snapshot, Stage, StageFile
 
 
@@ -23,17 +23,17 @@ class HeldOutInTraining(AssertionError):
 
 def run(stage: Stage) -> None:
     """Leave a model, its files, and a snapshot of what it was trained on."""
+    leave_model(stage, "train", parents=_teachers(stage))
+
+
+def leave_model(stage: Stage, verb: str, *, parents: Iterable[ModelVersion], **values: Any) -> None:
+    """Run a training and finish the stage with the model it leaves.  values: as of `train_spec`."""
     labels = training_labels(stage)
     pseudo = pseudo_labels(stage) if stage.settings.get("pseudo") else []
-    refuse_held_out([label.image for label in labels] + [one.image for one in pseudo])
-    told = train_spec(stage, labels, pseudo)
-    leave_model(stage, "train", told, snapshot_of(stage, labels, pseudo), parents=_teachers(stage))
-
-
-def leave_model(
-    stage: Stage, verb: str, told: TrainSpec, snapshot: Snapshot, *, parents: Iterable[ModelVersion]
-) -> None:
-    """Run a training and finish the stage with the model it leaves."""
+    unlabelled = list(unlabelled_images(stage, pseudo)) if selection.looks_at_pool(stage.kind, stage.settings) else []
+    refuse_held_out([*(one.image for one in labels), *(one.image for one in pseudo), *unlabelled])
+    told = train_spec(stage, labels, pseudo, unlabelled, **values)
+    snapshot = snapshot_of(stage, labels, pseudo, unlabelled)
     result = read(TrainResult, outputs.compute(stage, verb, told), "result.json")
     left = outputs.left_behind(stage)
 
@@ -59,6 +59,12 @@ def pseudo_labels(stage: Stage) -> list[PseudoLabel]:
     return list(chosen.exclude(image__in=labelled).select_related("image", "prediction").order_by("image_id"))
 
 
+def unlabelled_images(stage: Stage, pseudo: Sequence[PseudoLabel]) -> QuerySet[Image]:
+    """The pool without the images whose pseudo-labels are trained on."""
+    pool = campaigns.pool(stage.round.campaign).exclude(pk__in=[one.image_id for one in pseudo])
+    return pool.order_by("pk")
+
+
 def refuse_held_out(images: list[Image]) -> None:
     """The queries above cannot return such an image; this says so again, beside the door.
 
@@ -71,7 +77,9 @@ def refuse_held_out(images: list[Image]) -> None:
             raise HeldOutInTraining(f"Expected training images only, got {image}: {why}.")
 
 
-def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], **values: Any) -> TrainSpec:
+def train_spec(
+    stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], unlabelled: Sequence[Image], **values: Any
+) -> TrainSpec:
     """What `ml` is told: the recipe, this stage's settings over it, the samples, and what must not be among them.
 
     values: laid over all of them, as in JSON.
@@ -79,13 +87,16 @@ def train_spec(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], **v
     campaign = stage.round.campaign
     shards = {one.stage_id: files.absolute(one.path) for one in shards_of(stage)}
     latest = str(files.absolute(stage.round.latest_model().path)) if stage.settings.get("warm_start") else None
-    told = selection.training(campaign.recipe, stage.settings, latest=latest)
+    told = selection.training(
+        campaign.recipe, stage.settings, latest=latest, labels=len(labels), pseudo=len(pseudo)
+    )  # fmt: skip
     values = {"threads": settings.TRAINING_THREADS} | told | values
     values |= {"classes": campaign.project.class_names(), "labelled": [], "seed": campaign.seed}
     return dataclasses.replace(
         from_json(TrainSpec, json.dumps(values)),
         labelled=tuple(sample(one.image, str(files.absolute(one.path))) for one in labels),
         pseudo=tuple(sample(one.image, f"{shards[one.prediction.stage_id]}/{one.prediction.member}") for one in pseudo),
+        unlabelled=tuple(sample(image) for image in unlabelled),
         held_out=held_out(campaign.project),
     )
 
@@ -106,9 +117,7 @@ def sample(image: Image, mask: str | None = None) -> Sample:
     return Sample(id=str(image.pk), image=str(files.absolute(image.view)), mask=mask, scene=str(image.scene_id))
 
 
-def snapshot_of(
-    stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], unlabelled: Sequence[Image] = ()
-) -> Snapshot:
+def snapshot_of(stage: Stage, labels: list[Label], pseudo: list[PseudoLabel], unlabelled: Sequence[Image]) -> Snapshot:
     """What the training of this stage sees, not saved yet."""
     shards = {one.stage_id: one.sha256 for one in shards_of(stage)}
     seen = [f"{one.image.view_sha256} {one.sha256} label" for one in labels]
