@@ -146,7 +146,7 @@ def random_classes(pool: list[Candidate], ask: Ask, rng: Generator) -> Picks:
     """At random, in turn from the images that show each class to the model, and from those that show it none."""
     strata: dict[int, list[Candidate]] = defaultdict(list)
     for candidate in _shuffled(_one_per_scene(pool), rng):
-        for index in _shown(candidate) or [0]:
+        for index in shown(candidate.class_pixels) or [0]:
             strata[index].append(candidate)
     lists = {index: _saying(partial(_drawn, index=index, ask=ask), strata[index]) for index in sorted(strata)}
     yield from _in_turn(lists, dict.fromkeys(lists, 1.0), lambda _: True)
@@ -300,10 +300,10 @@ def _affordable(walk: Iterator[tuple[Candidate, Pick]], minutes: float | None) -
             yield pick
 
 
-def _shown(candidate: Candidate) -> list[int]:
-    """The defect classes that its prediction shows."""
-    least = SHOWN * sum(candidate.class_pixels)
-    return [index for index, pixels in enumerate(candidate.class_pixels) if index and pixels > least]
+def shown(class_pixels: Sequence[int]) -> list[int]:
+    """The defect classes that a prediction shows.  class_pixels: of each class, background first."""
+    least = SHOWN * sum(class_pixels)
+    return [index for index, pixels in enumerate(class_pixels) if index and pixels > least]
 
 
 def _saying(words: Callable[[Candidate], str], candidates: Iterable[Candidate]) -> Picks:

@@ -35,6 +35,8 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
         SpecError: the spec cannot be run.
     """
     _refuse_folders_in_ids(spec)
+    if spec.stable not in reliability.STABILITIES:
+        raise SpecError(f"stable: expected one of {', '.join(reliability.STABILITIES)}, got {spec.stable!r}")
     if spec.second and not spec.facts:
         raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
     compute = choose(spec.threads)
@@ -61,9 +63,10 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
             sure, masks = (part.cpu().numpy() for part in found[-1].max(dim=1))
             masks = masks.astype(np.uint8)
             ids = [spec.samples[position].id for position in batch.positions]
-            for name, mask in zip(ids, np.where(sure < spec.threshold, IGNORE, masks), strict=True):
+            kept = np.where(sure < spec.threshold, IGNORE, masks)
+            for name, mask in zip(ids, kept, strict=True):
                 shard.writestr(f"{name}.png", palette_png(mask))
-            scores |= zip(batch.positions, _scores(ids, found, masks), strict=True)
+            scores |= zip(batch.positions, _scores(ids, found, masks=masks, kept=kept, stable=spec.stable), strict=True)
             if spec.facts:
                 seen += ids
                 for name, values in _facts(found[-1], models[-1], second, batch.images, view, compute).items():
@@ -96,11 +99,17 @@ def _voc_palette() -> bytes:
 _PALETTE = _voc_palette()
 
 
-def _scores(ids: list[str], found: Tensor, masks: NDArray[np.uint8]) -> list[Score]:
-    """found: (T, N, K, H, W) float, probabilities by each checkpoint.  masks: (N, H, W) uint8, by the last one."""
+def _scores(
+    ids: list[str], found: Tensor, *, masks: NDArray[np.uint8], kept: NDArray[np.uint8], stable: str
+) -> list[Score]:
+    """found: (T, N, K, H, W) float, probabilities by each checkpoint.  masks: (N, H, W) uint8, by the last one.
+
+    kept: the same with 255 where the threshold is not reached.
+    """
+    classes = found.shape[2]
     confidence = reliability.confidence(found[-1]).tolist()
     uncertainty = reliability.uncertainty(found[-1]).tolist()
-    stability = reliability.stability(found).tolist() if len(found) > 1 else [None] * len(ids)
+    stability = reliability.STABILITIES[stable](found).tolist() if len(found) > 1 else [None] * len(ids)
     return [
         Score(
             id=ids[n],
@@ -109,7 +118,8 @@ def _scores(ids: list[str], found: Tensor, masks: NDArray[np.uint8]) -> list[Sco
             confidence=confidence[n],
             stability=stability[n],
             reliability=None if stability[n] is None else stability[n] * confidence[n],
-            class_pixels=tuple(np.bincount(masks[n].ravel(), minlength=found.shape[2]).tolist()),
+            class_pixels=tuple(np.bincount(masks[n].ravel(), minlength=classes).tolist()),
+            kept_pixels=tuple(np.bincount(kept[n].ravel(), minlength=classes)[:classes].tolist()),
         )
         for n in range(len(ids))
     ]

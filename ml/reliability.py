@@ -4,6 +4,7 @@ Source: Wu et al., Perturbed Progressive Learning (TNNLS 2023), as released; cha
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -40,6 +41,22 @@ def stability(probabilities: Tensor) -> Tensor:
     either = torch.maximum(earlier, last).sum(dim=(2, 3, 4))
     floor = _SMOOTHING * last[0, 0].numel()
     return ((shared + floor) / (either + floor)).mean(dim=0)
+
+
+def mask_stability(probabilities: Tensor) -> Tensor:
+    """(N,) in [0, 1]: mean IoU of the earlier checkpoints' hard masks with the last one's, over classes either shows.
+
+    As published by ST++ (2022) and PPL, background included.  probabilities: (T, N, K, H, W), earliest first.
+    """
+    masks = probabilities.argmax(dim=2)
+    shows = torch.stack([masks == index for index in range(probabilities.shape[2])])  # (K, T, N, H, W)
+    earlier, last = shows[:, :-1], shows[:, -1:]
+    shared = (earlier & last).sum(dim=(3, 4))  # (K, T-1, N)
+    either = (earlier | last).sum(dim=(3, 4))
+    return ((shared / either.clamp_min(1)).sum(dim=0) / (either > 0).sum(dim=0)).mean(dim=0)
+
+
+STABILITIES: dict[str, Callable[[Tensor], Tensor]] = {"foreground": stability, "masks": mask_stability}
 
 
 def uncertainty(probabilities: Tensor) -> Tensor:

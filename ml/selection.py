@@ -1,8 +1,15 @@
 """What a stage of a round does with its settings, for campaigns on the server and simulated ones (no torch)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import floor, isfinite
 from typing import Any, Protocol, TypeVar
+
+from ml.acquisition import shown
+
+
+class CollapsedError(ArithmeticError):
+    """The pseudo-labels show no defects any more; the message says what to do."""
 
 
 class Trusted(Protocol):
@@ -12,29 +19,81 @@ class Trusted(Protocol):
     def confidence(self) -> float: ...
 
     @property
+    def stability(self) -> float | None: ...
+
+    @property
     def reliability(self) -> float | None: ...
+
+    @property
+    def class_pixels(self) -> Sequence[int]: ...
 
 
 One = TypeVar("One", bound=Trusted)
 
+BY = "reliability"  # the score by which predictions are accepted, unless a stage names another
+COLLAPSED = 0.01  # of the labels' share of defect pixels: pseudo-labels with less show none to speak of
 
-def trust(one: Trusted) -> float:
-    """Reliability where it was scored, else confidence.
+
+def trust(one: Trusted, by: str = BY) -> float:
+    """The score of that name; for reliability confidence where it was not scored.
 
     Raises:
         ValueError: the score is not a number.
     """
-    score = one.confidence if one.reliability is None else one.reliability
-    if not isfinite(score):
-        raise ValueError(f"Expected a finite score for {one}, got {score}. Predict again.")
-    return score
+    score = one.confidence if by == BY and one.reliability is None else getattr(one, by)
+    if score is None or not isfinite(score):
+        raise ValueError(f"Expected a finite {by} for {one}, got {score}. Predict again, with stability where needed.")
+    return float(score)
 
 
-def divided(predictions: Sequence[One], share: float) -> tuple[list[One], list[One]]:
-    """Accepted and refused, each the most trustworthy first; ties keep their order."""
-    ranked = sorted(predictions, key=trust, reverse=True)
-    count = floor(share * len(ranked))
-    return ranked[:count], ranked[count:]
+def divided(predictions: Sequence[One], settings: Mapping[str, Any]) -> tuple[list[One], list[One]]:
+    """Accepted and refused, each the most trustworthy first; ties keep their order.
+
+    settings: `share` of the predictions to accept; `by`: their score; `per_class`: true accepts that share of the
+    images of every class, so that those with a defect of which models are less sure are not ranked out. An image
+    counts for the rarest class that it shows.
+    """
+    by = settings.get("by", BY)
+    ranked = sorted(predictions, key=lambda one: trust(one, by), reverse=True)
+    places = _places_within_classes(ranked) if settings.get("per_class") else [float(n) for n in range(len(ranked))]
+    chosen = set(sorted(range(len(ranked)), key=places.__getitem__)[: accepted_of(len(ranked), settings)])
+    accepted, refused = ([one for n, one in enumerate(ranked) if (n in chosen) is wanted] for wanted in (True, False))
+    return accepted, refused
+
+
+def accepted_of(count: int, settings: Mapping[str, Any]) -> int:
+    """How many of `count` predictions are accepted."""
+    share: float = settings["share"]
+    return floor(share * count)
+
+
+def _places_within_classes(ranked: Sequence[Trusted]) -> list[float]:
+    """[0, 1) for each: how many of the same class stand before it, of all of that class. 0 belongs to the best."""
+    shows = [shown(one.class_pixels) for one in ranked]
+    images = Counter(index for one in shows for index in one)
+    classes = [min(one, key=images.__getitem__, default=0) for one in shows]
+    sizes, before = Counter(classes), Counter[int]()
+    places = []
+    for index in classes:
+        places.append(before[index] / sizes[index])
+        before[index] += 1
+    return places
+
+
+def refuse_collapse(pixels: Sequence[Sequence[int]], settings: Mapping[str, Any], *, known: float) -> None:
+    """Raises CollapsedError when accepted masks show hardly a defect, unless the stage says `may_be_background`.
+
+    pixels: per mask, of each class, background first.  known: share of defect pixels on the labels.
+    """
+    background, *defects = (sum(column) for column in zip(*pixels, strict=True)) if pixels else (1,)
+    found = sum(defects) / max(1, background + sum(defects))
+    if pixels and found < COLLAPSED * known and not settings.get("may_be_background"):
+        raise CollapsedError(
+            f"Expected pseudo-labels with defects, for the labels show them on {known:.2%} of their pixels; got "
+            f"{found:.3%} on {len(pixels)} masks: a model trained on these would unlearn what a defect is. Label more "
+            "images, lower the threshold of the prediction, or, if the pool is that clean, begin again and accept it "
+            "(--accept-background)."
+        )
 
 
 def looks_at_pool(kind: str, settings: Mapping[str, Any]) -> bool:

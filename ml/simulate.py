@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ml import dividing, simulation, simulation_report
+from ml import dividing, planning, simulation, simulation_report
 from ml import spec as specs
 from ml.acquisition import ACQUISITION, DEFAULT
 from ml.folder import Folder, Splits, canonical, read_splits
@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=Path, help="splits.json; default: the folder's own, otherwise made by scene")
     parser.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
     parser.add_argument("--processes", type=int, default=1, help="that compute cells side by side")
+    parser.add_argument("--accept-background", action="store_true", help="go on where pseudo-labels show no defect")
     parser.add_argument("--title", default="Simulated campaigns")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # computes what the plan in OUT says
     parser.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
@@ -53,10 +54,24 @@ def run(options: argparse.Namespace) -> None:
     simulation.check(plan)
     _refuse_other_plan(plan, out)
     specs.write(plan, out, PLAN)
+    print(_costs(plan))
     _work_together(options, out)
     if missing := [cell.name for cell in plan.cells if not simulation.is_finished(out, cell)]:
-        raise ChildProcessError(f"simulate: {len(missing)} cells are not finished ({missing[0]}, ...); call it again")
+        raise ChildProcessError(
+            f"simulate: {len(missing)} cells are not finished ({missing[0]}, ...); see above, and call it again"
+        )
     print(simulation_report.write(plan, out, title=options.title))
+
+
+def _costs(plan: Plan) -> str:
+    """What each arm's rounds will take, before any of them begins."""
+    lines = []
+    for cell in {(cell.recipe, cell.budgets): cell for cell in plan.cells}.values():
+        recipe = simulation.recipe_of(plan, cell)
+        for labels in cell.budgets:
+            passes = planning.image_passes(recipe, labels=labels, pool=len(plan.train) - labels)
+            lines.append(f"{cell.recipe}, {labels} labels: {planning.in_words(passes)} a round")
+    return "\n".join(lines)
 
 
 def _work_together(options: argparse.Namespace, out: Path) -> None:
@@ -89,6 +104,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         folder=str(folder.root), masks=str(folder.root / "masks"), classes=folder.classes,
         train=tuple(sorted(splits["train"])), test=tuple(sorted(splits["test"])), held_out=tuple(held_out),
         scenes=tuple(map(tuple, known)), settings=settings, split=where, cells=tuple(cells),
+        accept_background=options.accept_background,
     )  # fmt: skip
 
 

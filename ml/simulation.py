@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ml import acquisition, facts, selection
+from ml import acquisition, facts, masks, selection
 from ml import spec as specs
 from ml.acquisition import Ask, Candidate, Pick
 from ml.files import locked
 from ml.recipes import frozen_copy
-from ml.spec import EvaluateSpec, PredictSpec, Sample, Score, SpecError, TrainSpec
+from ml.selection import CollapsedError
+from ml.spec import IGNORE, EvaluateSpec, PredictSpec, Sample, Score, SpecError, TrainSpec
 
 PLAN = "plan.json"
 FULL = "full"  # the recipe's name of the cells that train on all labels at once, as `supervised` does
@@ -54,6 +55,7 @@ class Plan:
     settings: str  # JSON: training settings over the recipes' own
     split: str  # where it is from, in words
     cells: tuple[Cell, ...]
+    accept_background: bool = False  # pseudo-labels may show hardly a defect
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,29 @@ def points_of(out: Path, cell: Cell) -> list[Point]:
     return [specs.read(Point, path.parent, path.name) for path in paths]
 
 
+def recipe_of(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """The cell's recipe with the settings of the plan over its own."""
+    name = "supervised" if cell.recipe == FULL else cell.recipe
+    select = {"may_be_background": True} if plan.accept_background else {}
+    acquire = {"strategy": cell.acquisition}
+    return frozen_copy(name, json.loads(plan.settings), acquire=acquire, select=select)
+
+
 def work(out: Path, *, threads: int, commit: str, say: Callable[[str], None]) -> None:
-    """Compute the cells of OUT/plan.json that are not finished and that no other process computes."""
+    """Compute the cells of OUT/plan.json that are not finished and that no other process computes.
+
+    One whose pseudo-labels collapse says so and stays unfinished; the others go on.
+    """
     plan = specs.read(Plan, out, PLAN)
     for cell in plan.cells:
         folder = out / "cells" / cell.name
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock", wait=False) as mine:
             if mine and not is_finished(out, cell):
-                _run_cell(plan, cell, out, threads=threads, commit=commit, say=say)
+                try:
+                    _run_cell(plan, cell, out, threads=threads, commit=commit, say=say)
+                except CollapsedError as error:
+                    say(f"{cell.name}: {error}")
 
 
 def _run_cell(plan: Plan, cell: Cell, out: Path, *, threads: int, commit: str, say: Callable[[str], None]) -> None:
@@ -131,9 +147,7 @@ class _Ground:
         self.scene = {
             numbers[name]: scene for scene, names in enumerate(plan.scenes) for name in names if name in numbers
         }
-        acquire = {"strategy": cell.acquisition}
-        name = "supervised" if cell.recipe == FULL else cell.recipe
-        self.recipe = frozen_copy(name, json.loads(plan.settings), acquire=acquire)
+        self.recipe = recipe_of(plan, cell)
 
     def first_batch(self) -> list[Pick]:
         """Round 0, alike for all strategies of a seed."""
@@ -198,7 +212,7 @@ class _Round:
             elif kind == "predict" and (by_model or "select" in later):
                 self._predict(settings)
             elif kind == "select":
-                self._select(settings["share"])
+                self._select(settings)
             elif kind == "acquire" and count:
                 self._acquire(settings["strategy"], turn, count)
         folder = ground.step("evaluate", EvaluateSpec(
@@ -262,11 +276,19 @@ class _Round:
             one.id: facts.candidate(one.id, ground.scene[one.id], one, said.get(one.id, {})) for one in self.predicted
         }
 
-    def _select(self, share: float) -> None:
-        accepted, _ = selection.divided(self.predicted, share)
+    def _select(self, settings: dict[str, Any]) -> None:
+        accepted, _ = selection.divided(self.predicted, settings)
+        selection.refuse_collapse([one.kept_pixels for one in accepted], settings, known=self._defects_on_labels())
         for one in accepted:
-            mask = f"{self.shard}/masks.zip/{one.member}"
-            self.pseudo[one.id] = dataclasses.replace(self._bare(one.id), mask=mask)
+            shard = f"{self.shard}/masks.zip/{one.member}"
+            self.pseudo[one.id] = dataclasses.replace(self._bare(one.id), mask=shard)
+
+    def _defects_on_labels(self) -> float:
+        """Share of the pixels that are no ignored ones."""
+        counts = np.zeros(IGNORE + 1, np.int64)
+        for one in self.labelled:
+            counts += np.bincount(masks.read(Path(str(self.ground.train[one].mask))).ravel(), minlength=len(counts))
+        return float(counts[1:IGNORE].sum() / max(1, counts[:IGNORE].sum()))
 
     def _acquire(self, strategy: str, turn: int, count: int) -> None:
         ground = self.ground

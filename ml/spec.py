@@ -186,6 +186,7 @@ class PredictSpec:
     window: int = 0  # pixels: larger images go through in overlapping windows of this size, blended; 0 = whole
     overlap: float = 0.5  # of two neighbouring windows, at least
     threshold: float = 0.0  # pixels whose highest probability is lower become ignore in the masks
+    stable: str = "foreground"  # key of ml.reliability.STABILITIES: how far the checkpoints agree
     facts: bool = False  # leave facts.npz, by which questions are chosen (ml.facts)
     second: str | None = None  # checkpoint of another model: facts tell how far its masks are from those of the last
     threads: int = 0
@@ -200,9 +201,10 @@ class Score:
     member: str  # name of the palette PNG inside masks.zip
     uncertainty: float  # mean entropy / ln K of the most uncertain twentieth of the pixels
     confidence: float  # PPL: mean over pixels of (1 - entropy / ln K) * max p
-    stability: float | None  # PPL: mean mIoU of earlier checkpoints with the last; None with one checkpoint
+    stability: float | None  # PPL: mean agreement of earlier checkpoints with the last; None with one checkpoint
     reliability: float | None  # stability * confidence
     class_pixels: tuple[int, ...]  # predicted pixels per class, background first, whatever the threshold
+    kept_pixels: tuple[int, ...] = ()  # those of them that reach it; () = a result of before they were counted
 
 
 @dataclass(frozen=True)

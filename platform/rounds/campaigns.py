@@ -25,6 +25,7 @@ def create_campaign(
     recipe_name: str,
     overrides: dict[str, Any] | None = None,
     acquire: dict[str, Any] | None = None,
+    select: dict[str, Any] | None = None,
     seed: int = 0,
     budget: int,
     first_batch: int,
@@ -37,7 +38,7 @@ def create_campaign(
 ) -> Campaign:
     """A campaign with a frozen copy of its recipe; its first round opens at the next ring or sweep.
 
-    acquire: laid over the recipe's settings of what to ask, as `strategy`.
+    acquire: laid over the recipe's settings of what to ask, as `strategy`.  select: over those of accepting.
 
     Raises:
         KeyError: no such recipe.
@@ -46,7 +47,7 @@ def create_campaign(
     """
     campaign = Campaign(
         project=project, name=name, recipe_name=recipe_name,
-        recipe=frozen_copy(recipe_name, overrides, acquire=acquire), seed=seed,
+        recipe=frozen_copy(recipe_name, overrides, acquire=acquire, select=select), seed=seed,
         budget=budget, first_batch=first_batch, batch=batch, max_rounds=max_rounds, scripted=scripted,
         label_trigger=label_trigger, clock=clock, created_by=created_by,
     )  # fmt: skip

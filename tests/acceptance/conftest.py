@@ -43,7 +43,10 @@ def begin(project) -> Iterator[Callable[..., Campaign]]:
     made: list[Campaign] = []
 
     def create(**settings) -> Campaign:
-        settings = {"recipe_name": "ppl", "overrides": TINY, "first_batch": 6, "batch": 4, "max_rounds": 2} | settings
+        settings = {
+            "recipe_name": "ppl", "overrides": TINY, "select": {"may_be_background": True}, "first_batch": 6, "batch": 4,
+            "max_rounds": 2, **settings,
+        }  # fmt: skip
         settings.setdefault("budget", settings["first_batch"] + settings["batch"])
         made.append(
             campaigns.create_campaign(settings.pop("project", project), name=f"campaign {time.time_ns()}", **settings)

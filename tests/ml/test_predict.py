@@ -73,6 +73,8 @@ def test_pixels_below_the_threshold_are_ignored_and_nothing_else_changes(spec, t
     assert (sure[sure != IGNORE] == whole[sure != IGNORE]).all()
     counts = np.stack([score.class_pixels for score in result.scores])
     assert (counts == [np.bincount(mask.ravel(), minlength=3) for mask in whole]).all()
+    kept = np.stack([score.kept_pixels for score in result.scores])
+    assert (kept == [np.bincount(mask.ravel(), minlength=256)[:3] for mask in sure]).all()
 
 
 def test_scores_are_those_of_the_last_checkpoint_and_the_agreement_with_the_earlier_ones(spec, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ml.reliability import confidence, stability, uncertainty
+from ml.reliability import confidence, mask_stability, stability, uncertainty
 
 
 def _probabilities(*shape, seed=0, sharpness=3.0):
@@ -122,3 +122,30 @@ def test_five_stray_pixels_do_not_halve_the_score_of_a_clean_image():
     stray[0, :5] = 1
 
     assert stability(_masks(stray, torch.zeros(200, 200))).item() > 0.9
+
+
+def _original_miou(one, other, classes):
+    """tools/utils.py of the published code: nanmean of the IoU over classes of one pair of masks."""
+    counts = np.bincount(classes * one.ravel() + other.ravel(), minlength=classes**2).reshape(classes, classes)
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts)))
+
+
+def test_stability_of_masks_is_the_published_one():
+    probabilities = _probabilities(3, 4, 3, 6, 7)
+
+    found = mask_stability(probabilities)
+
+    masks = probabilities.argmax(dim=2).numpy()
+    expected = [np.mean([_original_miou(masks[t, n], masks[-1, n], 3) for t in (0, 1)]) for n in range(4)]
+    assert_close(found.double(), torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_where_nobody_sees_a_defect_stability_of_masks_is_perfect_and_that_of_defects_need_not_be():
+    """Why the published score fills the reliable half with clean images."""
+    blank = torch.zeros(3, 1, 3, 8, 8)
+    blank[:, :, 0], blank[:, :, 1] = 0.9, 0.1
+    blank[:2, 0, :2] = torch.tensor([0.55, 0.45]).view(2, 1, 1)
+
+    assert mask_stability(blank).item() == 1
+    assert stability(blank).item() < 0.8

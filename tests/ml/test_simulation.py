@@ -18,12 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = {"steps": 3, "batch": 2, "crop": 64, "network": {"name": "half_unet", "channels": 1, "width": 2}}
 
 
-def command(surfaces, out, **changed):
+def command(surfaces, out, accept=True, **changed):
     given = {
         "recipes": ["ppl"], "acquisitions": ["random_scenes", "stratified_entropy"], "budgets": [4, 6], "seeds": [0],
         "train": [json.dumps(TINY)], "scenes": [surfaces / "scenes.json"], **changed,
     }  # fmt: skip
     options = [word for name, values in given.items() for word in (f"--{name}", *map(str, values))]
+    if accept:
+        options.append("--accept-background")  # nobody learns what a defect is in three steps
     return ["simulate", str(surfaces), "--out", str(out), *options]
 
 
@@ -149,3 +151,17 @@ def test_a_split_that_cuts_through_a_scene_is_refused(surfaces, tmp_path, capsys
 
     assert main(command(surfaces, tmp_path / "out", splits=[splits])) == 1
     assert "expected splits that share no scene, 1 training images show one" in capsys.readouterr().err
+
+
+def test_a_campaign_whose_pseudo_labels_collapse_says_so_and_the_others_go_on(surfaces, tmp_path, capfd):
+    """With a millionth of a rate: the network calls nothing a defect with any certainty."""
+    told = json.dumps(TINY | {"steps": 1, "learning_rate": 1e-6})
+    given = {"recipes": ["ppl", "supervised"], "acquisitions": ["random_scenes"], "budgets": [4], "train": [told]}
+
+    assert main(command(surfaces, tmp_path / "out", accept=False, **given)) != 0
+
+    said = capfd.readouterr()
+    assert "ppl-random_scenes-seed0: Expected pseudo-labels with defects, for the labels show them on" in said.out
+    assert "simulate: 1 cells are not finished (ppl-random_scenes-seed0" in said.err
+    assert files_of(tmp_path, "out/cells/supervised-*/labels-*.json")
+    assert main(command(surfaces, tmp_path / "out", **given)) == 0

@@ -56,7 +56,7 @@ def test_every_training_of_every_recipe_is_one_that_ml_can_run(name):
     for stage in recipe["stages"]:
         if stage["kind"] == "train":
             settings = {**recipe["train"], **stage["settings"]}
-            assert set(settings) <= known | {"pseudo", "warm_start"}
+            assert set(settings) <= known | {"pseudo", "warm_start", "same_epochs"}
             assert settings.get("step", "supervised") in STEPS
             assert settings.get("optimiser", "sgd") in OPTIMISERS
             assert settings.get("pseudo", True) is True

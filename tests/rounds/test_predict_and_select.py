@@ -1,7 +1,7 @@
 import pytest
 
-from rounds import transitions
-from rounds.models import Prediction, PseudoLabel
+from rounds import tasks, transitions
+from rounds.models import Prediction, PseudoLabel, Status
 from rounds.stages import RUNNERS, select
 
 
@@ -89,3 +89,55 @@ def test_a_score_that_is_no_number_is_refused(run_round):
 
     with pytest.raises(ValueError, match="finite"):
         select.trust(one)
+
+
+@pytest.fixture
+def select_after(campaign, project, open_round, label, fake_ml):
+    """A round whose labels hold defects, up to its select stage, whose predictions show so many pixels of a defect."""
+
+    def run(pixels: int, **settings):
+        for image in project.images.filter(split="train")[1:3]:
+            label(image)
+        kinds = ("prepare", "train", "predict", "select")
+        one = open_round(campaign, *kinds, settings={2: {"on": "pool"}, 3: {"share": 1.0, **settings}})
+        for stage in one.stages.exclude(kind="select"):
+            tasks.work(stage.pk)
+        Prediction.objects.update(class_pixels=[4096 - pixels, pixels, 0])
+        stage = one.stages.get(kind="select")
+        tasks.work(stage.pk)
+        stage.refresh_from_db()
+        return stage
+
+    return run
+
+
+def test_a_round_stops_where_pseudo_labels_show_no_defect_and_says_what_to_do(select_after):
+    stage = select_after(0)
+
+    assert stage.status == Status.FAILED
+    assert stage.error.startswith("Expected pseudo-labels with defects, for the labels show them on 9.")
+    assert "got 0.000% on 6 masks" in stage.error
+    assert not PseudoLabel.objects.exists()
+
+
+@pytest.mark.parametrize(("pixels", "told"), [(40, {}), (0, {"may_be_background": True})])
+def test_it_goes_on_where_they_show_some_or_need_not(select_after, pixels, told):
+    stage = select_after(pixels, **told)
+
+    assert (stage.status, stage.error) == (Status.DONE, "")
+    assert PseudoLabel.objects.count() == 6
+
+
+def test_the_pixels_that_the_threshold_has_left_are_what_counts(select_after, monkeypatch):
+    """Defects that a model sees everywhere, but is never sure of, are none on a pseudo-label."""
+    monkeypatch.setattr(select, "kept_pixels", lambda _, accepted: [(4096, 0, 0) for _ in accepted])
+
+    assert select_after(1000).status == Status.FAILED
+
+
+def test_images_are_accepted_by_class_where_the_recipe_says_so(run_round):
+    *_, stage = run_round(
+        ("train", {}), ("predict", {"on": "pool", "stability": True}), ("select", {"share": 0.5, "per_class": True})
+    )
+
+    assert stage.pseudo_labels.first().rule == "the top 50% of the images of each class by reliability"

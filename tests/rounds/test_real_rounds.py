@@ -10,7 +10,9 @@ from rounds.models import Evaluation, ModelVersion, PseudoLabel, Snapshot, Stage
 
 @pytest.mark.timeout(900)
 def test_a_campaign_runs_round_0_and_a_round_of_ppl_to_its_end(make_campaign, project, answer):
-    campaign = make_campaign(project, recipe_name="ppl", budget=5, first_batch=3, batch=2, max_rounds=1)
+    campaign = make_campaign(
+        project, recipe_name="ppl", budget=5, first_batch=3, batch=2, max_rounds=1, select={"may_be_background": True}
+    )  # fmt: skip
 
     call_command("run_campaign", campaign.pk)
     answer(campaign)

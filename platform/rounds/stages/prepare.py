@@ -30,14 +30,15 @@ def run(stage: Stage) -> None:
     labels = list(campaign.labels().filter(image__split=Split.TRAIN).select_related("image"))
     if not labels:
         raise Unprepared("No training image has a label. Label some images first, or import masks with them.")
-    shown = _labels_per_class(stage, labels)
+    shown, pixels = _labels_per_class(stage, labels)
     names = campaign.project.class_names()
     if not any(shown[index] for index in range(1, len(names) + 1)):
         raise Unprepared(
             f"All {len(labels)} labels are empty: there is no defect to learn. Label images that show one."
         )
     result = _result(campaign, labels, {name: shown[index] for index, name in enumerate(names, start=1)})
-    transitions.finish(stage, lambda: None, result)
+    defects = sum(pixels[index] for index in range(1, len(names) + 1))
+    transitions.finish(stage, lambda: None, result | {"defect_share": defects / (pixels[0] + defects)})
 
 
 def _refuse_shared_scenes(project: Project) -> None:
@@ -53,16 +54,19 @@ def _refuse_shared_scenes(project: Project) -> None:
         )
 
 
-def _labels_per_class(stage: Stage, labels: list[Label]) -> Counter[int]:
-    """How many labels show each index."""
+def _labels_per_class(stage: Stage, labels: list[Label]) -> tuple[Counter[int], Counter[int]]:
+    """How many labels show each index, and on how many pixels."""
     classes = stage.round.campaign.project.classes.count()
-    shown: Counter[int] = Counter()
+    shown, pixels = Counter[int](), Counter[int]()
     for number, label in enumerate(labels):
         if number % BEAT_EVERY == 0:
             transitions.beat(stage, {"step": number, "steps": len(labels)})
         size = (label.image.width, label.image.height)
-        shown.update(np.unique(read_index_mask(files.absolute(label.path), classes, size)).tolist())
-    return shown
+        found = np.unique(read_index_mask(files.absolute(label.path), classes, size), return_counts=True)
+        counts = dict(zip(*(values.tolist() for values in found), strict=True))
+        shown.update(counts.keys())
+        pixels.update(counts)
+    return shown, pixels
 
 
 def _result(campaign: Campaign, labels: list[Label], shown: dict[str, int]) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--train", type=json.loads, default={}, metavar="JSON", help="Training settings over the recipe's own."
         )
+        parser.add_argument(
+            "--accept-background", action="store_true", help="Go on where pseudo-labels show hardly a defect."
+        )
         parser.add_argument("--follow", type=float, metavar="MINUTES", help="Show progress, at most so long.")
 
     def handle(self, *, project: str, name: str, follow: float | None, **options: Any) -> None:
@@ -45,6 +48,7 @@ class Command(BaseCommand):
                 overrides=options["train"],
                 acquire={"strategy": options["acquisition"]}
                 | ({"minutes": options["minutes"]} if options["minutes"] else {}),
+                select={"may_be_background": True} if options["accept_background"] else {},
                 seed=options["seed"],
                 budget=options["budget"] or options["first_batch"] + options["batch"] * (options["rounds"] - 1),
                 first_batch=options["first_batch"],
