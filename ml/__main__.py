@@ -18,6 +18,7 @@ from typing import Any
 
 from ml import landmarks, simulate
 from ml import spec as specs
+from ml.bench import command
 from ml.protocols import PROTOCOLS
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "Unable to allocate", "bad_alloc")
@@ -76,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     _split_options(one)
     one.set_defaults(run=_split)
     one = verbs.add_parser("bench", help="measure this machine; leaves NAME.json and NAME.md")
-    _bench_options(one)
-    one.set_defaults(run=_bench)
+    command.add_options(one)
+    one.set_defaults(run=command.run)
     one = verbs.add_parser("statistics", help="what a canonical folder holds, and what to mind")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.set_defaults(run=_statistics)
@@ -113,17 +114,6 @@ def _score_options(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--classes", type=int, help="how many, background included")
     evaluate.add_argument("--protocol", default="all", choices=("all", *PROTOCOLS), help="of a seed system")
     evaluate.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it every image is a scene")
-
-
-def _bench_options(bench: argparse.ArgumentParser) -> None:
-    bench.add_argument("name", choices=("training",), help="training: the loop against bare forward + backward")
-    bench.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER", help="where to leave them")
-    bench.add_argument("--networks", nargs="*", default=(), metavar="NETWORK", help="only these; default: all")
-    bench.add_argument("--steps", type=int, default=15, help="that are counted, a network")
-    bench.add_argument("--size", type=int, default=200, help="pixels")
-    bench.add_argument("--batch", type=int, default=8)
-    bench.add_argument("--channels", type=int, default=1, choices=(1, 3))
-    bench.add_argument("--threads", type=int, default=0, help="0 = all cores")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -271,20 +261,6 @@ def _networks(options: argparse.Namespace) -> None:
     for one in listed["networks"]:
         size = "any size" if one["exports_any_size"] else "the size it was exported at"
         print(f"{one['name']:20} {one['parameters']:>12,} parameters {one['gmacs']:>9.3f} GMAC   exports to {size}")
-
-
-def _bench(options: argparse.Namespace) -> None:
-    from ml.bench import training
-    from ml.progress import print_line
-
-    figures = training.measure(
-        options.networks, steps=options.steps, size=options.size, batch=options.batch, channels=options.channels,
-        threads=options.threads, say=print_line,
-    )  # fmt: skip
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{options.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (options.out / f"{options.name}.md").write_text(training.table(figures))
-    print(training.table(figures))
 
 
 VERBS = {"train": _train, "distil": _distil, "predict": _predict, "evaluate": _evaluate}

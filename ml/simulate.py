@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 from ml import dividing, planning, simulation, simulation_report
@@ -25,7 +26,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--acquisitions", nargs="+", default=["random_scenes", DEFAULT], choices=ACQUISITION, metavar="STRATEGY"
     )
-    parser.add_argument("--budgets", nargs="+", type=int, required=True, help="labels, growing")
+    parser.add_argument(
+        "--budgets", nargs="+", type=Fraction, required=True, help="labels, growing; 1/8: of the training images"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--train", default="{}", metavar="JSON", help="training settings over the recipes' own")
     parser.add_argument("--splits", type=Path, help="splits.json; default: the folder's own, otherwise made by scene")
@@ -35,6 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default="Simulated campaigns")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # computes what the plan in OUT says
     parser.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    """The options of `run`, for callers that are programs."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -94,12 +104,14 @@ def _plan(options: argparse.Namespace) -> Plan:
     if without := [name for name in (*splits["train"], *splits["test"]) if name not in folder.masks]:
         raise SpecError(f"expected a mask of every image, {len(without)} have none: {without[0]}, ...")
     settings = json.dumps(json.loads(options.train), sort_keys=True)
+    whole = len(splits["train"])
+    budgets = tuple(int(one) if one.denominator == 1 else max(1, round(one * whole)) for one in options.budgets)
     # The seeds of an arm one after the other: arms of a seed share steps, and would wait for each other.
     cells = [
-        Cell(recipe, acquisition, seed, tuple(options.budgets))
+        Cell(recipe, acquisition, seed, budgets)
         for recipe in options.recipes for acquisition in options.acquisitions for seed in options.seeds
     ]  # fmt: skip
-    cells += [Cell(FULL, "random_scenes", seed, (len(splits["train"]),)) for seed in options.seeds]
+    cells += [Cell(FULL, "random_scenes", seed, (whole,)) for seed in options.seeds]
     return Plan(
         folder=str(folder.root), masks=str(folder.root / "masks"), classes=folder.classes,
         train=tuple(sorted(splits["train"])), test=tuple(sorted(splits["test"])), held_out=tuple(held_out),

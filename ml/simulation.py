@@ -168,7 +168,8 @@ class _Ground:
     def step(self, verb: str, told: Any) -> Path:
         """The folder that holds the result of a spec, computed here unless it is there already."""
         plain = specs.to_json(dataclasses.replace(told, threads=0))
-        folder = self.out / "steps" / f"{verb}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
+        # Resolved, for it stands in later specs: folders that share their steps by a link would each have their own.
+        folder = (self.out / "steps").resolve() / f"{verb}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock", wait=True):
             if not (folder / "result.json").is_file():

@@ -1,0 +1,78 @@
+"""Recipes against each other by share of labels: simulated campaigns of one round, a folder of them for each share.
+
+What is finished is not computed again: calls of any length, as many as it takes, share the work.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml import simulate
+
+
+def measure(folder: Path, work: Path, ratios: Sequence[str], *, recipes: Sequence[str], told: Sequence[str]) -> Any:
+    """The report of each share's campaigns by the share, JSON-ready.
+
+    ratios: of the training images, as 1/8; drawn at random over scenes.  told: further words to `simulate`.
+    """
+    (work / "steps").mkdir(parents=True, exist_ok=True)
+    reports = {}
+    for ratio in ratios:
+        out = work / f"ratio-{ratio.replace('/', '-')}"
+        out.mkdir(exist_ok=True)
+        if not (out / "steps").exists():
+            (out / "steps").symlink_to(Path("..") / "steps")  # a training on all labels is the same for every share
+        simulate.run(simulate.parsed([
+            str(folder), "--out", str(out), "--recipes", *recipes, "--acquisitions", "random_scenes",
+            "--budgets", ratio, "--title", f"Recipes with {ratio} of the labels", *told,
+        ]))  # fmt: skip
+        reports[ratio] = json.loads((out / "report.json").read_text())
+    return reports
+
+
+def table(reports: dict[str, Any]) -> str:
+    """The figures as a page in Markdown."""
+    return "\n".join(
+        ["# Recipes by share of labels", "", *_how(reports), "", *_rows(reports), "", *_pairs(reports), ""]
+    )
+
+
+def _how(reports: dict[str, Any]) -> Iterator[str]:
+    told = next(iter(reports.values()))
+    settings = json.dumps(told["settings"]) if told["settings"] else "the recipes' own"
+    images, scenes = told["images"], told["scenes"]
+    yield f"`python -m ml bench recipes`, commit {', '.join(told['commit'])}, seeds {told['seeds']};"
+    yield f"{told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes,"
+    yield f"{images['test']} test images of {scenes['test']}. Training settings: {settings}. {told['hardware']}."
+    yield "Test mIoU with background, percent: mean over seeds and half of its 95 % interval (Student's t)."
+    whole = _around(told["full_miou"], told["full_half_width"])
+    yield f"Last weights; test decided nothing. All labels, supervised: {whole}."
+
+
+def _rows(reports: dict[str, Any]) -> Iterator[str]:
+    yield "| labels | recipe | mIoU | image passes |"
+    yield "|---|---|---|---|"
+    for ratio, told in reports.items():
+        for arm in told["arms"]:
+            figure = _around(arm["mean"][0], arm["half_width"][0])
+            yield f"| {ratio} ({arm['budgets'][0]}) | {_recipe(arm['name'])} | {figure} | {arm['image_passes']:,} |"
+
+
+def _pairs(reports: dict[str, Any]) -> Iterator[str]:
+    yield "Differences in points; p by an exact sign-flip test over paired seeds, corrected within a share (Holm)."
+    yield ""
+    yield "| labels | | difference | p corrected |"
+    yield "|---|---|---|---|"
+    for ratio, told in reports.items():
+        for pair in told["pairs"]:
+            names = f"{_recipe(pair['first'])} - {_recipe(pair['second'])}"
+            yield f"| {ratio} | {names} | {100 * pair['difference']:+.1f} | {pair['p_holm']:.3f} |"
+
+
+def _recipe(arm: str) -> str:
+    return arm.partition(" + ")[0]
+
+
+def _around(mean: float, half: float | None) -> str:
+    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
