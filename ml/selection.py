@@ -91,8 +91,8 @@ def refuse_collapse(pixels: Sequence[Sequence[int]], settings: Mapping[str, Any]
         raise CollapsedError(
             f"Expected pseudo-labels with defects, for the labels show them on {known:.2%} of their pixels; got "
             f"{found:.3%} on {len(pixels)} masks: a model trained on these would unlearn what a defect is. Label more "
-            "images, lower the threshold of the prediction, or, if the pool is that clean, begin again and accept it "
-            "(--accept-background)."
+            "images, lower the threshold of the prediction, or, where the pool is that clean, begin again with "
+            "accept_background."
         )
 
 

@@ -4,7 +4,12 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldBooleanWidget,
+)
 
 from ml.acquisition import ACQUISITION, DEFAULT
 from ml.recipes import RECIPES, frozen_copy
@@ -14,7 +19,7 @@ from rounds.models import Campaign
 CREATION = ("project", "name", "recipe_name", "seed", "scripted", "budget", "first_batch", "batch", "max_rounds")
 TRIGGERS = ("label_trigger", "clock", "enough_share", "enough_hours")
 ASKING = ("acquisition", "minutes")
-TRAINING = ("width", "steps", "batch_size", "crop", "learning_rate")
+TRAINING = ("accept_background", "width", "steps", "batch_size", "crop", "learning_rate")
 
 
 def _whole(least: int, text: str) -> forms.IntegerField:
@@ -56,6 +61,11 @@ class CampaignForm(TriggerForm):
         help_text="That a batch may be expected to take; quick answers then come first.",
         widget=UnfoldAdminDecimalFieldWidget,
     )
+    accept_background = forms.BooleanField(
+        required=False,
+        help_text="Go on where pseudo-labels show hardly a defect: only where the pool really is that clean.",
+        widget=UnfoldBooleanWidget,
+    )
     width = _whole(1, "Channels of the network's first level; twice the width is four times the parameters.")
     steps = _whole(1, "Optimiser steps of each training.")
     batch_size = _whole(2, "Images a step.")
@@ -75,7 +85,10 @@ class CampaignForm(TriggerForm):
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if self.errors:
             return values
-        self.instance.recipe = frozen_copy(values["recipe_name"], overrides(values), acquire=asking(values))
+        self.instance.recipe = frozen_copy(
+            values["recipe_name"], overrides(values), acquire=asking(values),
+            select={"may_be_background": True} if values["accept_background"] else {},
+        )  # fmt: skip
         draft = Campaign(recipe=self.instance.recipe, **{name: values[name] for name in CampaignForm.Meta.fields})
         if problems := campaigns.contradictions(draft):
             raise ValidationError(problems)

@@ -42,6 +42,14 @@ def test_a_campaign_is_made_with_typed_overrides(boss, client, form):
     assert campaign.recipe["train"] == {**train, **given, "network": {**train["network"], "width": 8}}
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_campaign_accepts_pseudo_labels_without_defects_only_when_told_to(boss, client, form, accepted):
+    client.post(reverse("admin:rounds_campaign_add"), form | ({"accept_background": "on"} if accepted else {}))
+
+    stages = [stage for stage in Campaign.objects.get().recipe["stages"] if stage["kind"] == "select"]
+    assert [stage["settings"].get("may_be_background", False) for stage in stages] == [accepted] * 2
+
+
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [

@@ -15,7 +15,11 @@ def test_it_counts_labels_per_class_in_words(campaign, project, claimed, label):
     stage.refresh_from_db()
     assert stage.status == "done"
     assert stage.result["labels_per_class"] == {"scratch": 1, "patch": 2}
-    assert stage.result["summary"] == "4 labelled training images, 4 without a label"
+    assert stage.result["summary"] == (
+        "4 labelled training images, 4 without a label; training will take 12 image passes"
+    )
+    # Squares of 24 x 16 pixels on three of four labels.
+    assert stage.result["defect_share"] == pytest.approx(3 * 24 * 16 / (4 * 64 * 64))
     assert stage.result["notes"] == []
 
 

@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from annotation.masks import read_index_mask
 from catalog import files
 from catalog.models import Label, Project, Split
+from ml import planning
 from rounds import campaigns, transitions
 from rounds.models import Campaign, Stage
 
@@ -70,6 +71,8 @@ def _labels_per_class(stage: Stage, labels: list[Label]) -> tuple[Counter[int], 
 
 
 def _result(campaign: Campaign, labels: list[Label], shown: dict[str, int]) -> dict[str, Any]:
+    pool = campaigns.pool(campaign).count()
+    passes = planning.image_passes(campaign.recipe, labels=len(labels), pool=pool)
     images = Counter(campaign.project.images.filter(kept_out="").values_list("split", flat=True))
     kept_out = campaign.project.images.exclude(kept_out="").count()
     notes = [f"No label shows {name!r} yet: no model can find it." for name, count in shown.items() if not count]
@@ -77,8 +80,10 @@ def _result(campaign: Campaign, labels: list[Label], shown: dict[str, int]) -> d
     return {
         "labels": len(labels),
         "labels_per_class": shown,
-        "pool": campaigns.pool(campaign).count(),
+        "pool": pool,
+        "image_passes": passes,
         "images": dict(images),
         "notes": notes,
-        "summary": f"{len(labels)} labelled training images, {campaigns.pool(campaign).count()} without a label",
+        "summary": f"{len(labels)} labelled training images, {pool} without a label; "
+        f"training will take {planning.in_words(passes)}",
     }
