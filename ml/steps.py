@@ -42,14 +42,12 @@ class Batch:
 
 
 Step = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+Part = tuple[Tensor, Tensor, float | Tensor]  # pictures, masks, what their loss weighs
 
 
 def supervised(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
     """Weak augmentation of everything."""
-    parts = [(*batch.weak(batch.images, batch.masks, rng), 1.0)]
-    if len(batch.pseudo_images):
-        parts.append((*batch.weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight))
-    return _loss(model, parts, batch)
+    return _loss(model, _weak_parts(batch, rng), batch)
 
 
 def strong_pseudo_labels(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -58,11 +56,9 @@ def strong_pseudo_labels(model: nn.Module, batch: Batch, rng: torch.Generator) -
     Source: Yang et al., ST++ (2022), dataset/semi.py. Changed: no hue and no grey (`strong`); labelled and
     pseudo-labelled images are as many in every batch, where repeating the labelled made them so in every epoch.
     """
-    parts = [(*batch.weak(batch.images, batch.masks, rng), 1.0)]
-    if len(batch.pseudo_images):
-        images, masks = batch.weak(batch.pseudo_images, batch.pseudo_masks, rng)
-        parts.append((*cut_out(strong(images, rng), masks, rng), batch.pseudo_weight))
-    return _loss(model, parts, batch)
+    labelled, *pseudo = _weak_parts(batch, rng)
+    strengthened = [(*cut_out(strong(images, rng), masks, rng), weight) for images, masks, weight in pseudo]
+    return _loss(model, [labelled, *strengthened], batch)
 
 
 def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -115,10 +111,8 @@ def weak_to_strong(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tens
     """
     if batch.guide is None or batch.unlabelled is None or not len(batch.unlabelled[0]):
         return supervised(model, batch, rng)
-    images, masks = batch.weak(batch.images, batch.masks, rng)
-    parts = [(images, masks, 1.0)]
-    if len(batch.pseudo_images):
-        parts.append((*batch.weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight))
+    parts = _weak_parts(batch, rng)
+    images, masks, _ = parts[0]
     unlabelled, outside = batch.weak(*batch.unlabelled, rng)
     told, sure = batch.guide.answer(unlabelled, outside)
     views = [
@@ -201,8 +195,16 @@ def _confidence(model: nn.Module, images: Tensor) -> Tensor:
         return confidence(model(images).float().softmax(dim=1))
 
 
-def _loss(model: nn.Module, parts: Sequence[tuple[Tensor, Tensor, float | Tensor]], batch: Batch) -> Tensor:
-    """The sum of the losses on parts (pictures, masks, weight), out of one pass.
+def _weak_parts(batch: Batch, rng: torch.Generator) -> list[Part]:
+    """The labelled images and, if there are any, the pseudo-labelled, as the weak augmentation leaves them."""
+    parts: list[Part] = [(*batch.weak(batch.images, batch.masks, rng), 1.0)]
+    if len(batch.pseudo_images):
+        parts.append((*batch.weak(batch.pseudo_images, batch.pseudo_masks, rng), batch.pseudo_weight))
+    return parts
+
+
+def _loss(model: nn.Module, parts: Sequence[Part], batch: Batch) -> Tensor:
+    """The weighted sum of the losses on the parts, out of one pass.
 
     Apart, because in a common mean wrong pseudo-labels would outweigh the labels of rare classes.
     """
