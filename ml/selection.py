@@ -32,6 +32,7 @@ One = TypeVar("One", bound=Trusted)
 
 BY = "reliability"  # the score by which predictions are accepted, unless a stage names another
 COLLAPSED = 0.01  # of the labels' share of defect pixels: pseudo-labels with less show none to speak of
+FEWEST = 5  # masks: fewer may be clean by chance
 
 
 def trust(one: Trusted, by: str = BY) -> float:
@@ -85,9 +86,11 @@ def refuse_collapse(pixels: Sequence[Sequence[int]], settings: Mapping[str, Any]
 
     pixels: per mask, of each class, background first.  known: share of defect pixels on the labels.
     """
-    background, *defects = (sum(column) for column in zip(*pixels, strict=True)) if pixels else (1,)
+    if len(pixels) < FEWEST or settings.get("may_be_background"):
+        return
+    background, *defects = (sum(column) for column in zip(*pixels, strict=True))
     found = sum(defects) / max(1, background + sum(defects))
-    if pixels and found < COLLAPSED * known and not settings.get("may_be_background"):
+    if found < COLLAPSED * known:
         raise CollapsedError(
             f"Expected pseudo-labels with defects, for the labels show them on {known:.2%} of their pixels; got "
             f"{found:.3%} on {len(pixels)} masks: a model trained on these would unlearn what a defect is. Label more "
