@@ -318,11 +318,7 @@ def _folder(tmp_path, spec, name):
 
 @pytest.mark.parametrize(
     ("arguments", "step"),
-    [
-        ((), "label_efficient_cutmix"),
-        (("--processes", "2"), "label_efficient_cutmix"),
-        (("--processes", "2"), "weak_to_strong"),
-    ],
+    [((), "label_efficient_cutmix"), (("--processes", "2"), "weak_to_strong")],
 )
 def test_a_process_killed_at_any_moment_leaves_the_weights_of_an_undisturbed_one(
     tiny_training, consistent, tmp_path, arguments, step

@@ -71,3 +71,11 @@ def test_too_little_memory_says_what_to_lower(work, ml_through):
 
     assert stage.status == Status.FAILED
     assert stage.error.startswith("ml train: out of memory; lower batch, crop or the network's width")
+
+
+def test_a_setting_that_does_not_exist_is_told_with_the_sentence_of_ml_and_its_log(work):
+    stage = work(step="magic")
+
+    assert stage.status == Status.FAILED
+    assert "step: expected one of supervised" in stage.error
+    assert stage.error in stage.log_tail
