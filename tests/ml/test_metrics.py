@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as reference
 
 from ml import metrics
 
@@ -200,3 +201,29 @@ def test_one_scene_has_no_interval():
 
     assert math.isnan(low)
     assert math.isnan(high)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_figures_are_those_of_scikit_learn_where_it_has_them(seed):
+    rng = np.random.default_rng(seed)
+    truth, found = rng.integers(0, 4, (2, 6, 30, 40)).astype(np.uint8)
+    truth[rng.random(truth.shape) < 0.1] = 255
+    truth[:2][truth[:2] < 255] = 0
+    found[[0, 2]] = 0  # one clean and one defective image are taken for clean
+    counts = np.stack([metrics.confusion(one, other, 4) for one, other in zip(truth, found, strict=True)])
+    whole, scores = counts.sum(axis=0), rng.random(6).round(1)
+    pixels = truth[truth < 255], found[truth < 255]
+    defective = np.array([False, False, True, True, True, True])
+
+    np.testing.assert_array_equal(whole, reference.confusion_matrix(*pixels))
+    for ours, theirs in (
+        (metrics.iou, reference.jaccard_score),
+        (metrics.dice, reference.f1_score),
+        (metrics.precision, reference.precision_score),
+        (metrics.recall, reference.recall_score),
+    ):
+        np.testing.assert_allclose(ours(whole), theirs(*pixels, average=None))
+    assert metrics.mean_iou(whole, background=True) == pytest.approx(reference.jaccard_score(*pixels, average="macro"))
+    assert metrics.mean_accuracy(whole) == pytest.approx(reference.balanced_accuracy_score(*pixels))
+    assert metrics.image_f1(counts) == pytest.approx(reference.f1_score(defective, (found > 0).any(axis=(1, 2))))
+    assert metrics.auroc(defective, scores) == pytest.approx(reference.roc_auc_score(defective, scores))
