@@ -91,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--classes", type=int, default=4, help="background included")
     one.add_argument("--size", type=int, default=224, help="of the picture, pixels")
     one.set_defaults(run=_networks)
+    one = verbs.add_parser("adopt", help="make a checkpoint of weights that a network's authors saved")
+    one.add_argument("file", type=Path, metavar="FILE")
+    _adopt_options(one)
+    one.set_defaults(run=_adopt)
     return parser
 
 
@@ -114,6 +118,18 @@ def _score_options(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--classes", type=int, help="how many, background included")
     evaluate.add_argument("--protocol", default="all", choices=("all", *PROTOCOLS), help="of a seed system")
     evaluate.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it every image is a scene")
+
+
+def _adopt_options(adopt: argparse.ArgumentParser) -> None:
+    adopt.add_argument("--network", required=True, help="as `networks` lists it")
+    adopt.add_argument("--width", type=int, help="of mff_metal; default: the network's own")
+    adopt.add_argument("--encoder", help="of the smp_ networks; default: resnet18")
+    adopt.add_argument(
+        "--classes", nargs="+", required=True, metavar="CLASS", help="defects, in the order of its outputs"
+    )
+    adopt.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT")
+    adopt.add_argument("--mean", type=float, nargs=3, help="of RGB in [0, 1]; default: as published")
+    adopt.add_argument("--std", type=float, nargs=3)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -261,6 +277,16 @@ def _networks(options: argparse.Namespace) -> None:
     for one in listed["networks"]:
         size = "any size" if one["exports_any_size"] else "the size it was exported at"
         print(f"{one['name']:20} {one['parameters']:>12,} parameters {one['gmacs']:>9.3f} GMAC   exports to {size}")
+
+
+def _adopt(options: argparse.Namespace) -> None:
+    from ml import checkpoint, published
+
+    network = specs.NetworkSpec(options.network, published.CHANNELS, options.width, options.encoder)
+    given = {name: tuple(value) for name in ("mean", "std") if (value := getattr(options, name))}
+    model, facts = published.adopt(options.file, network, tuple(options.classes), **given)
+    checkpoint.save(model, facts, options.out)
+    print(f"{options.out}: {facts.network.name} for background and {', '.join(facts.classes)}")
 
 
 VERBS = {"train": _train, "distil": _distil, "predict": _predict, "evaluate": _evaluate}

@@ -1,11 +1,13 @@
 """Weights on disk, with the facts needed to use them: network, classes, input normalisation."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ml.files import written_whole
 from ml.networks import Segmenter, build
@@ -50,20 +52,29 @@ def load(path: Path, *, classes: tuple[str, ...]) -> tuple[Segmenter, Facts]:
             f"checkpoint {path}: expected classes {', '.join(classes)}, got {', '.join(facts.classes)}; "
             "use a model that was trained for these classes"
         )
+    otherwise = "use the version that wrote it, or train again"
+    return filled(facts, content["weights"], file=f"checkpoint {path}", otherwise=otherwise), facts
+
+
+def filled(facts: Facts, weights: Mapping[str, Tensor], *, file: str, otherwise: str) -> Segmenter:
+    """The model of these facts in evaluation mode with exactly these weights.
+
+    file, otherwise: where they are from and what to do when they do not fit, in the words of an error.
+
+    Raises:
+        SpecError: they are the weights of another network, or no numbers.
+    """
     model = facts.fresh()
     try:
-        model.network.load_state_dict(content["weights"], strict=True)
+        model.network.load_state_dict(weights, strict=True)
     except RuntimeError as error:  # torch lists every name that is missing, unexpected, or of another shape
         why = " ".join(str(error).split())
         raise SpecError(
-            f"checkpoint {path}: expected the weights of {facts.network.name}, got others ({why[:300]}); "
-            "use the version that wrote it, or train again"
+            f"{file}: expected the weights of {facts.network.name}, got others ({why[:300]}); {otherwise}"
         ) from error
-    if strange := [name for name, value in content["weights"].items() if not value.isfinite().all()]:
-        raise SpecError(
-            f"checkpoint {path}: expected numbers, got weights that are none ({', '.join(strange[:3])}); train again"
-        )
-    return model.eval(), facts
+    if strange := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise SpecError(f"{file}: expected numbers, got weights that are none ({', '.join(strange[:3])}); train again")
+    return model.eval()
 
 
 def _read(path: Path) -> dict[str, Any]:

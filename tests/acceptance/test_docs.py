@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from annotation.formats import detect
 from config.environment import ROOT
 from ml import synthetic
+from ml.networks.encoders import library
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = ".burnish/venv/bin/python"
@@ -57,7 +59,9 @@ def test_the_management_commands_work_in_reading_order(stack, surfaces, tmp_path
 def test_the_researchers_commands_work_in_reading_order(tmp_path):
     told = of(f"{PYTHON} -m ml ")
     specs = iter(("train", "distil", "predict", "evaluate"))
-    assert len(told) == 14
+    assert len(told) == 15
+    published = library("segmentation_models_pytorch").FPN("resnet18", encoder_weights=None, classes=4)
+    torch.save({"state_dict": published.state_dict()}, tmp_path / "published.pth")
 
     for command in told:
         arguments = shlex.split(command)[1:]
