@@ -3,6 +3,10 @@
 import dataclasses
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +17,30 @@ from ml.__main__ import main
 from ml.device import Team, choose
 from ml.distillation import LESSONS, STRATEGIES
 from ml.networks.contract import Outputs
-from ml.spec import DistilSpec, Lesson, NetworkSpec, SpecError, TrainSpec, to_json
+from ml.spec import DistilSpec, Lesson, NetworkSpec, SpecError, TrainResult, TrainSpec, read, to_json, write
 from ml.steps import Batch
 from ml.train import train
 
 CLASSES = ("square", "disc")
 TEACHER = NetworkSpec("unet", width=4)
+ROOT = Path(__file__).parents[2]
+# The command in a process of a team, which leaves its own parameters after each step as RANK-STEP.pt.
+WATCHED = """
+import sys
+import torch
+from ml import resume
+from ml.__main__ import main
+
+keep = resume.Keeper.keep
+
+def watched(self, step):
+    learnt = dict(self._parts.learner.named_parameters())
+    torch.save(learnt, f"{sys.argv[1]}/{self._team.rank}-{step}.pt")
+    keep(self, step)
+
+resume.Keeper.keep = watched
+sys.exit(main(["distil", sys.argv[1]]))
+"""
 LEAN = {"network": NetworkSpec("lean", width=2)}  # it has maps to show
 
 
@@ -276,6 +298,41 @@ def test_the_command_distils_as_the_spec_says(spec, tmp_path, capsys):
     (tmp_path / "run" / "spec.json").write_text(to_json(dataclasses.replace(spec, distil=None)))
     assert main(["distil", str(tmp_path / "run")]) == 1
     assert "expected `distil` with teachers" in capsys.readouterr().err
+
+
+def _in_two_processes(*command):
+    # One thread each: more would only wait for each other.
+    ran = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_command_shares_a_distillation_between_two_processes(spec, tmp_path):
+    write(spec, tmp_path, "spec.json")
+
+    _in_two_processes("ml", "distil", "--processes", 2, tmp_path)
+
+    result = read(TrainResult, tmp_path, "result.json")
+    assert result.image_passes == 3 * (2 + 2), "3 steps of 2 labelled and 2 unlabelled, whoever saw them"
+    assert result.loss > 0
+
+
+def test_all_processes_end_with_the_same_student_and_projections(spec, teacher, tmp_path):
+    taught = DistilSpec(
+        teachers=(teacher(NetworkSpec("lean", width=4)),), unlabelled=spec.distil.unlabelled,
+        lessons=(Lesson("kl"), Lesson("normalised_features")),
+    )  # fmt: skip
+    write(dataclasses.replace(spec, **LEAN, distil=taught), tmp_path, "spec.json")
+    (tmp_path / "watched.py").write_text(WATCHED)
+
+    _in_two_processes("torch.distributed.run", "--standalone", "--nproc-per-node", 2, tmp_path / "watched.py", tmp_path)
+
+    before, *after = (torch.load(tmp_path / name, weights_only=True) for name in ("0-1.pt", "0-3.pt", "1-3.pt"))
+    assert {name.split(".")[0] for name in before} == {"model", "project"}
+    assert all(torch.equal(after[0][name], after[1][name]) for name in before)
+    assert not any(torch.equal(before[name], after[0][name]) for name in before if name.startswith("project"))
 
 
 def test_a_student_shows_what_the_lessons_look_at_and_nothing_else(spec, tmp_path):
