@@ -85,5 +85,8 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch has a dozen of them for a broken file
         raise SpecError(f"checkpoint {path}: not a checkpoint ({error}); train again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SpecError(f"checkpoint {path}: expected a checkpoint of format {FORMAT}; train again with this version")
+        raise SpecError(
+            f"checkpoint {path}: expected a checkpoint of format {FORMAT}, got another file; train again with this "
+            "version, or `python -m ml adopt` it, if its weights are of a published network"
+        )
     return dict(content)

@@ -39,6 +39,8 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
         raise SpecError(f"stable: expected one of {', '.join(reliability.STABILITIES)}, got {spec.stable!r}")
     if spec.second and not spec.facts:
         raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
+    if not 0 <= spec.threshold <= 1:
+        raise SpecError(f"threshold: expected a probability, got {spec.threshold}; 0 keeps every pixel")
     compute = choose(spec.threads)
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)

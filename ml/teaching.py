@@ -4,6 +4,7 @@ Teacher and student see the same weak view of every image: a teacher that is ask
 teaches noise (Beyer et al., A good teacher is patient and consistent, 2022).
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -61,8 +62,12 @@ def check(spec: TrainSpec) -> None:
         raise SpecError(f"step: expected supervised beside distil, which has a step of its own, got {spec.step!r}")
     if not distil.teachers or not distil.lessons:
         raise SpecError("distil: expected at least one teacher and one lesson, got none; name a checkpoint")
-    if min(distil.teacher_scale, distil.student_scale) <= 0 or distil.label_weight < 0:
-        raise SpecError("distil: expected scales above 0 and a label_weight of at least 0")
+    # A number that is none fulfils no comparison.
+    scales = distil.teacher_scale, distil.student_scale
+    if not all(0 < scale < math.inf for scale in scales) or not 0 <= distil.label_weight < math.inf:
+        raise SpecError(
+            f"distil: expected scales above 0 and a label_weight of at least 0, got {scales} and {distil.label_weight}"
+        )
     for lesson in distil.lessons:
         _check_lesson(lesson)
     if any(LESSONS[lesson.loss].features for lesson in distil.lessons) and (distil.cached or len(distil.teachers) > 1):
@@ -243,7 +248,7 @@ def _check_lesson(lesson: Lesson) -> None:
         raise SpecError(f"distil: expected no {' and no '.join(strange)}, {lesson.loss} takes none; leave it out")
     if lesson.strategy is not None and lesson.strategy not in STRATEGIES:
         raise SpecError(f"distil: expected a strategy among {', '.join(STRATEGIES)}, got {lesson.strategy!r}")
-    positive = lesson.weight >= 0 and (lesson.temperature is None or lesson.temperature > 0)
+    positive = 0 <= lesson.weight < math.inf and (lesson.temperature is None or lesson.temperature > 0)
     if not positive or not 0 <= (lesson.share or 0) <= 1:
         raise SpecError(f"distil: expected weight >= 0, temperature > 0 and share within 0..1, got {lesson}")
 

@@ -162,6 +162,7 @@ def test_bench_training_measures_any_network_and_leaves_figures_and_a_table(tmp_
     (one,) = figures["networks"].values()
     assert one["ratio"] > 0.5, "the loop does what bare does, and more"
     assert 0 < one["share_of_matrix_rate"] < 1.5
+    assert 0 < one["processor_share_of_matrix_rate"] < 1.5
     assert one["operations_per_step"] == pytest.approx(3 * 2 * 2 * 12e6, rel=0.5)
     assert {"processor", "threads", "precision", "torch", "commit", "load"} <= figures["machine"].keys()
     assert "| half_unet |" in (tmp_path / "training.md").read_text()

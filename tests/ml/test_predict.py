@@ -175,6 +175,7 @@ def test_images_of_several_sizes_come_back_each_at_its_own(spec, tmp_path):
         ({"scales": (0.0,)}, "scales: expected one or more from 0.1 to 10"),
         ({"window": 8}, "window, overlap: expected 0 or 32 pixels and more"),
         ({"overlap": 1.0}, "window, overlap: expected .* a share below 1"),
+        ({"threshold": float("nan")}, "threshold: expected a probability, got nan"),
     ],
 )
 def test_a_prediction_that_cannot_run_is_refused_and_leaves_no_masks(spec, tmp_path, change, message):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -265,6 +266,9 @@ def test_ignored_pixels_never_count(spec, teacher, tmp_path, loss):
         ({"lessons": (Lesson("labels", strategy="cold"),)}, "a strategy among standard, "),
         ({"lessons": (Lesson(temperature=0.0),)}, "temperature > 0"),
         ({"teacher_scale": 0.0}, "scales above 0"),
+        ({"student_scale": math.nan}, "scales above 0"),
+        ({"label_weight": math.nan}, "label_weight of at least 0, got .* and nan"),
+        ({"lessons": (Lesson(weight=math.inf),)}, "expected weight >= 0"),
         ({"lessons": (Lesson("normalised_features"),), "cached": True}, "asked at every step"),
         ({"lessons": (Lesson("normalised_features"),), "pairs": ((0, 99),)}, "expected places of maps"),
     ],
