@@ -324,10 +324,8 @@ def test_the_command_shares_a_distillation_between_two_processes(spec, tmp_path)
 
 
 def test_all_processes_end_with_the_same_student_and_projections(spec, teacher, tmp_path):
-    taught = DistilSpec(
-        teachers=(teacher(NetworkSpec("lean", width=4)),), unlabelled=spec.distil.unlabelled,
-        lessons=(Lesson("kl"), Lesson("normalised_features")),
-    )  # fmt: skip
+    lessons = (Lesson("kl"), Lesson("normalised_features"))
+    taught = DistilSpec(teachers=(teacher(NetworkSpec("lean", width=4)),), lessons=lessons)
     write(dataclasses.replace(spec, **LEAN, distil=taught), tmp_path, "spec.json")
     (tmp_path / "watched.py").write_text(WATCHED)
 
