@@ -49,7 +49,7 @@ class LabelStudio(Connection):
             raise ValueError(
                 "expected a Label Studio token of letters, digits, dots and dashes. Set LABEL_STUDIO_TOKEN."
             )
-        # A second and 100 MB (pandas): spared to every process that starts and never speaks to Label Studio.
+        # A second and 64 MB (pandas): spared to every process that starts and never speaks to Label Studio.
         from label_studio_sdk import LabelStudio as Sdk
 
         self._url = url

@@ -61,7 +61,7 @@ def test_platform_holds_packages_only():
     assert not list(PLATFORM.glob("*.py"))
 
 
-@pytest.mark.parametrize("slow", ["torch", "pandas"])  # a second and 100 MB each, in six processes
+@pytest.mark.parametrize("slow", ["torch", "pandas"])  # a second or two each, in six processes
 def test_the_web_side_and_the_workers_start_without(slow):
     names = "config.wsgi, console.urls, labelling.tasks, rounds.tasks, catalog.tasks, catalog.admin"
     code = f"import django; django.setup(); import {names}; import sys; sys.exit('{slow}' in sys.modules)"
