@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ml import data, metrics
+from ml import metrics
 from ml.device import choose
 from ml.files import written_whole
-from ml.inference import load_models, viewer
+from ml.inference import load_models, pictures, viewer
 from ml.progress import Pace, Say
 from ml.spec import EvaluateResult, EvaluateSpec, Progress, SpecError
 
@@ -30,15 +30,7 @@ def evaluate(spec: EvaluateSpec, folder: Path, *, say: Say) -> EvaluateResult:
     counts = np.zeros((len(models), len(spec.samples), classes, classes), dtype=np.int64)
     pace = Pace(len(spec.samples))
     done = 0
-    for batch in data.in_batches(
-        spec.samples,
-        folder,
-        channels=channels,
-        classes=classes,
-        masks=True,
-        batch=1 if spec.window else spec.batch,
-        cache=spec.cache,
-    ):
+    for batch in pictures(spec, folder, channels=channels, masks=True):
         truth = batch.masks.numpy()
         for which, model in enumerate(models):
             found = view(model, batch.images)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ml import checkpoint
+from ml import checkpoint, data
 from ml.device import Compute
 from ml.networks import Segmenter
 from ml.spec import EvaluateSpec, PredictSpec, SpecError
@@ -41,6 +41,14 @@ def load_models(spec: PredictSpec | EvaluateSpec, folder: Path, compute: Compute
     if len(channels) > 1:
         raise SpecError("checkpoints: expected all for grey or all for RGB pictures, got both; run them apart")
     return [compute.place(model) for model, _ in pairs], channels.pop()
+
+
+def pictures(spec: PredictSpec | EvaluateSpec, folder: Path, *, channels: int, masks: bool) -> Iterator[data.SameSize]:
+    """The samples of a spec in its batches; one by one where a window slides, for its cuts are the batch."""
+    return data.in_batches(
+        spec.samples, folder, channels=channels, classes=len(spec.classes) + 1, masks=masks,
+        batch=1 if spec.window else spec.batch, cache=spec.cache,
+    )  # fmt: skip
 
 
 View = Callable[[Segmenter, Tensor], Tensor]  # `probabilities` with its options chosen

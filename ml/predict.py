@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ml import data, reliability
+from ml import reliability
 from ml.device import Compute, choose
 from ml.embedding import embedding
 from ml.facts import FACTS
 from ml.facts import write as write_facts
 from ml.files import written_whole
-from ml.inference import View, load_models, viewer
+from ml.inference import View, load_models, pictures, viewer
 from ml.networks import Segmenter
 from ml.progress import Pace, Say
 from ml.spec import IGNORE, PredictResult, PredictSpec, Progress, Score, SpecError
@@ -45,22 +45,13 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)
     second = _load_second(spec, folder, compute, channels) if spec.second else None
-    classes = len(spec.classes) + 1
     pace = Pace(len(spec.samples))
     scores: dict[int, Score] = {}
     facts: dict[str, list[Tensor]] = defaultdict(list)
     seen: list[str] = []
     # PNGs are compressed already.
     with written_whole(folder / MASKS) as temporary, ZipFile(temporary, "w", ZIP_STORED) as shard:
-        for batch in data.in_batches(
-            spec.samples,
-            folder,
-            channels=channels,
-            classes=classes,
-            masks=False,
-            batch=1 if spec.window else spec.batch,
-            cache=spec.cache,
-        ):
+        for batch in pictures(spec, folder, channels=channels, masks=False):
             found = torch.stack([view(model, batch.images) for model in models])
             sure, masks = (part.cpu().numpy() for part in found[-1].max(dim=1))
             masks = masks.astype(np.uint8)

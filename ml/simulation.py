@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -279,11 +280,12 @@ class _Round:
 
     def _select(self, settings: dict[str, Any]) -> None:
         accepted, _ = selection.divided(self.predicted, settings)
-        selection.refuse_collapse([one.kept_pixels for one in accepted], settings, known=self._defects_on_labels())
+        selection.refuse_collapse([one.kept_pixels for one in accepted], settings, known=self._defects_on_labels)
         for one in accepted:
             shard = f"{self.shard}/masks.zip/{one.member}"
             self.pseudo[one.id] = dataclasses.replace(self._bare(one.id), mask=shard)
 
+    @cached_property
     def _defects_on_labels(self) -> float:
         """Share of the pixels that are no ignored ones."""
         counts = np.zeros(IGNORE + 1, np.int64)

@@ -1,6 +1,6 @@
 """Twenty people label while a training and an import run: how long does Submit take, and does every label come home?
 
-The figures in docs/results/submit-latency.md are printed here (`pytest -s`).
+The figures in docs/results/storm.md are printed here (`pytest -s`).
 """
 
 import random

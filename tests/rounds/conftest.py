@@ -35,7 +35,6 @@ TINY = {"network": {"name": "unet", "channels": 1, "width": 4}, "steps": 3, "bat
 def data_dir(settings, tmp_path):
     settings.DATA_DIR = tmp_path / "data"
     settings.VIEWS_DIR = settings.DATA_DIR / "views"
-    settings.TRAINING_THREADS = 1
     return settings.DATA_DIR
 
 

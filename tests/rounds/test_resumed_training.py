@@ -23,7 +23,7 @@ from django.conf import settings
 
 database, data, ml, stage = sys.argv[1:]
 settings.DATABASES["default"]["NAME"] = database
-settings.DATA_DIR, settings.TRAINING_THREADS = Path(data), 1
+settings.DATA_DIR = Path(data)
 django.setup()
 from rounds import ml_process, tasks
 ml_process.sys = SimpleNamespace(executable=ml)
