@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,37 +42,43 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, and leave NAME.json and NAME.md."""
-    figures, table = options.measure(options)
+    """Measure, and leave NAME.json and NAME.md, anew whenever there is more to tell."""
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{options.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (options.out / f"{options.name}.md").write_text(table)
-    print(table)
+    page = options.out / f"{options.name}.md"
+    for figures, table in options.measure(options):
+        _figures_file(options).write_text(json.dumps(figures, indent=1) + "\n")
+        page.write_text(table)
+    print(page.read_text())
 
 
-def _training(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def _figures_file(options: argparse.Namespace) -> Path:
+    return Path(options.out, f"{options.name}.json")
+
+
+def _training(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
     from ml.bench import training
     from ml.progress import print_line
 
-    figures = training.measure(
+    written = _figures_file(options)
+    for figures in training.measure(
         options.networks, steps=options.steps, size=options.size, batch=options.batch, channels=options.channels,
-        threads=options.threads, say=print_line,
-    )  # fmt: skip
-    return figures, training.table(figures)
+        threads=options.threads, before=json.loads(written.read_text()) if written.exists() else {}, say=print_line,
+    ):  # fmt: skip
+        yield figures, training.table(figures)
 
 
-def _smoke(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def _smoke(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
     from ml.bench import smoke
 
     figures = smoke.measure(options.recipes)
-    return figures, smoke.table(figures)
+    yield figures, smoke.table(figures)
 
 
-def _recipes(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
     from ml.bench import recipes
 
     told = ["--seeds", *options.seeds]
     for name in HEARD:
         told += [f"--{name}", value] if (value := getattr(options, name)) else []
-    figures = recipes.measure(options.folder, options.work, options.ratios, recipes=options.recipes, told=told)
-    return figures, recipes.table(figures)
+    for figures in recipes.measure(options.folder, options.work, options.ratios, recipes=options.recipes, told=told):
+        yield figures, recipes.table(figures)

@@ -11,13 +11,15 @@ from typing import Any
 from ml import simulate
 
 
-def measure(folder: Path, work: Path, ratios: Sequence[str], *, recipes: Sequence[str], told: Sequence[str]) -> Any:
-    """The report of each share's campaigns by the share, JSON-ready.
+def measure(
+    folder: Path, work: Path, ratios: Sequence[str], *, recipes: Sequence[str], told: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The report of each share's campaigns by the share, JSON-ready: all there are, after each share.
 
     ratios: of the training images, as 1/8; drawn at random over scenes.  told: further words to `simulate`.
     """
     (work / "steps").mkdir(parents=True, exist_ok=True)
-    reports = {}
+    reports: dict[str, Any] = {}
     for ratio in ratios:
         out = work / f"ratio-{ratio.replace('/', '-')}"
         out.mkdir(exist_ok=True)
@@ -29,7 +31,7 @@ def measure(folder: Path, work: Path, ratios: Sequence[str], *, recipes: Sequenc
             "--budgets", ratio, "--accept-background", "--title", f"Recipes with {ratio} of the labels", *told,
         ]))  # fmt: skip
         reports[ratio] = json.loads((out / "report.json").read_text())
-    return reports
+        yield dict(reports)
 
 
 def table(reports: dict[str, Any]) -> str:

@@ -30,11 +30,14 @@ SEED = 0
 
 
 def measure(
-    networks: Sequence[str], *, steps: int, size: int, batch: int, channels: int, threads: int, say: Say
-) -> dict[str, object]:
-    """Figures of each network, JSON-ready: medians over the steps but the first two.
+    networks: Sequence[str], *, steps: int, size: int, batch: int, channels: int, threads: int,
+    before: dict[str, Any], say: Say,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Figures of each network, JSON-ready, medians over the steps but the first two: all that are known after each one.
 
     networks: keys of ml.networks.NETWORKS; none = all of them.  size: of the pictures, pixels.
+    before: what an earlier call yielded last, or nothing; its networks are not measured again where settings, commit
+    and machine are the same.
 
     Raises:
         SpecError: there is no such network.
@@ -43,18 +46,24 @@ def measure(
         raise SpecError(f"networks: expected some of {', '.join(NETWORKS)}, got {', '.join(unknown)}")
     compute = choose(threads)
     on = machine.described(compute)
-    found = {}
+    told = {"size": size, "batch": batch, "channels": channels, "steps": steps, "seed": SEED}
+    found = dict(before["networks"]) if before and _same(before, told, on) else {}
+    wanted = [name for name in networks or NETWORKS if name not in found]
+    yield {"machine": on, "measured": told, "networks": dict(found)}
     with tempfile.TemporaryDirectory() as place:
         samples = _surfaces(Path(place), count=4 * batch, size=size)
-        for number, name in enumerate(networks or NETWORKS, start=1):
+        for number, name in enumerate(wanted, start=1):
             spec = TrainSpec(
-                classes=tuple(one["name"] for one in CLASSES), labelled=samples, steps=steps + 2, batch=batch,
+                classes=tuple(one["name"] for one in CLASSES), labelled=samples, steps=steps + 3, batch=batch,
                 network=NetworkSpec(name=name, channels=channels), crop=size, threads=threads, seed=SEED,
             )  # fmt: skip
             found[name] = _figures(spec, Path(place), compute)
-            say(Progress(step=number, steps=len(networks or NETWORKS), note=name))
-    told = {"size": size, "batch": batch, "channels": channels, "steps": steps, "seed": SEED}
-    return {"machine": on, "measured": told, "networks": found}
+            say(Progress(step=number, steps=len(wanted), note=name))
+            yield {"machine": on, "measured": told, "networks": dict(found)}
+
+
+def _same(before: dict[str, Any], told: dict[str, Any], on: dict[str, Any]) -> bool:
+    return before["measured"] == told and {**before["machine"], "load": on["load"]} == on
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -153,9 +153,8 @@ def test_closing_stdin_ends_a_training_with_all_its_processes(tiny_training, tmp
 
 
 def test_bench_training_measures_any_network_and_leaves_figures_and_a_table(tmp_path):
-    ran = _ml(
-        "bench", "training", "--networks", "half_unet", "--steps", 3, "--size", 32, "--batch", 2, "--out", tmp_path
-    )
+    bench = ("bench", "training", "--steps", 2, "--size", 32, "--batch", 2, "--out", tmp_path, "--networks")
+    ran = _ml(*bench, "half_unet")
 
     assert ran.returncode == 0, ran.stderr
     figures = json.loads((tmp_path / "training.json").read_text())
@@ -166,6 +165,11 @@ def test_bench_training_measures_any_network_and_leaves_figures_and_a_table(tmp_
     assert one["operations_per_step"] == pytest.approx(3 * 2 * 2 * 12e6, rel=0.5)
     assert {"processor", "threads", "precision", "torch", "commit", "load"} <= figures["machine"].keys()
     assert "| half_unet |" in (tmp_path / "training.md").read_text()
+
+    assert _ml(*bench, "half_unet", "lean").returncode == 0
+    kept = json.loads((tmp_path / "training.json").read_text())["networks"]
+    assert set(kept) == {"half_unet", "lean"}
+    assert kept["half_unet"] == one, "measured before, with the same settings"
 
 
 def test_bench_training_names_the_networks_it_knows(tmp_path):
