@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .burnish/venv
 LABEL_STUDIO := .burnish/label-studio-venv
+DATUMARO := .burnish/datumaro-venv
 export PYTHONPATH := .:platform
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The first that is new enough and works.
@@ -22,6 +23,7 @@ hash = $(shell cat $(1) | sha256sum | cut -c1-12)
 OURS := $(VENV)/installed-$(call hash,requirements.txt)
 TOOLS := $(VENV)/tools-$(call hash,requirements.txt requirements-dev.txt)
 THEIRS := $(LABEL_STUDIO)/installed-$(call hash,requirements-label-studio.txt)
+READER := $(DATUMARO)/installed-$(call hash,requirements-datumaro.txt)
 
 help:
 	@echo "make demo         the whole loop on generated surfaces (ONCE=1: check the outcome and exit)"
@@ -48,7 +50,7 @@ check: tools
 # Side by side: what runs on the real services waits for them half of the time. The first speaks as it goes on, the
 # others at their end.
 test: chromium nginx
-	@$(MAKE) -j2 $(THEIRS) $(TOOLS)
+	@$(MAKE) -j2 $(THEIRS) $(TOOLS) $(READER)
 	@$(MAKE) -j3 test-campaigns test-labelling test-rest
 
 test-campaigns:
@@ -83,6 +85,9 @@ $(TOOLS):
 
 $(THEIRS):
 	@$(call install,$(LABEL_STUDIO),requirements-label-studio.txt,Label Studio)
+
+$(READER):
+	@$(call install,$(DATUMARO),requirements-datumaro.txt,Datumaro)
 
 define install
 set -e; \

@@ -41,8 +41,10 @@ def recognise(root: Path) -> Dataset | None:
     files = [(path, content) for path, content in json_files(root) if content.keys() >= KEYS]
     if not files:
         return None
+    # Beside them lie what keypoints, captions or panoptic files say of the same images.
+    files = [(path, content) for path, content in files if path.name.startswith("instances_")] or files
     categories, classes = _categories(files)
-    listing = Listing(root)
+    listing = Listing(root, apart="annotations")
     for path, content in files:
         _list(listing, path, content, categories)
     return Dataset(

@@ -44,7 +44,7 @@ def recognise(root: Path) -> Dataset | None:
     if not files:
         return None
     labels, classes = _labels(files)
-    listing = Listing(root)
+    listing = Listing(root, apart="annotations")
     for path, content in files:
         where, subset = path.relative_to(root).as_posix(), path.stem
         for item in _items(content, where):

@@ -10,15 +10,20 @@ from annotation.formats.layout import in_order, pictures
 
 @dataclass
 class Listing:
-    """Pictures by their names below `root`: those listed, each once, and those nobody looked at."""
+    """Pictures by their names below `root`: those listed, each once, and those nobody looked at.
+
+    apart: a folder below `root` whose pictures are masks, as of COCO's panoptic files, not photographs.
+    """
 
     root: Path
+    apart: str | None = None
     images: dict[str, Annotated] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     strays: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.pictures = {path.relative_to(self.root).as_posix(): path for path in pictures(self.root)}
+        named = ((path.relative_to(self.root), path) for path in pictures(self.root))
+        self.pictures = {name.as_posix(): path for name, path in named if name.parts[0] != self.apart}
         self._by_last_part: dict[str, list[str]] = {}
         for name in self.pictures:
             self._by_last_part.setdefault(PurePosixPath(name).name, []).append(name)

@@ -96,6 +96,17 @@ def test_an_image_that_is_listed_without_annotations_has_no_defect_and_one_that_
     assert second.mask is None
 
 
+def test_what_other_files_of_coco_say_of_the_same_images_is_left_alone(coco, photograph, write_json):
+    folder = coco({"segmentation": [SQUARE]})
+    write_json(folder / "annotations/image_info_default.json", {"images": [IMAGE], "annotations": [], "categories": []})
+    photograph(folder / "annotations/panoptic_default/a.png")  # a mask, as Datumaro leaves it there
+
+    dataset = detect(folder)
+
+    assert [one.name for one in dataset.images] == ["images/a.png"]
+    assert _mask(folder)[5, 5] == 1
+
+
 def test_a_listed_image_that_is_missing_is_told(coco):
     folder = coco(images=[IMAGE, {**IMAGE, "id": 8, "file_name": "../../etc/passwd"}])
 
