@@ -42,15 +42,17 @@ def _convert(options: argparse.Namespace) -> None:
     refused: list[tuple[str, str]] = []
     options.target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target: a system's own folder for temporary files may be small.
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=options.target.parent) as scratch:
-        dataset = read_as(open_source(options.source, Path(scratch), refused), options.read)
-        _note(f"read as {dataset.format}: {dataset.saw}; {len(dataset.images)} images")
-        classes = dataset.classes or named([name.strip() for name in options.classes.split(",") if name.strip()])
-        refused += dataset.strays
-        images = drawn(dataset, len(classes), refused)
-        losses = write_whole(options.target, writer(options.write), classes, images)
-    for name, reason in refused:
-        _note(f"refused {name}: {reason}")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=options.target.parent) as scratch:
+            dataset = read_as(open_source(options.source, Path(scratch), refused), options.read)
+            _note(f"read as {dataset.format}: {dataset.saw}; {len(dataset.images)} images")
+            classes = dataset.classes or named([name.strip() for name in options.classes.split(",") if name.strip()])
+            refused += dataset.strays
+            images = drawn(dataset, len(classes), refused)
+            losses = write_whole(options.target, writer(options.write), classes, images)
+    finally:  # what was refused may be why nothing was left to convert
+        for name, reason in refused:
+            _note(f"refused {name}: {reason}")
     for sentence in filter(None, (*dataset.notices, dataset.split_notice, *losses)):
         _note(sentence)
 

@@ -91,7 +91,7 @@ def detect(root: Path) -> Dataset:
             return found
     if not pictures(root):
         looks = "; ".join(one.looks for one in READERS.values())
-        raise BadSource(f"{root.name} holds no pictures. Expected images, or one of: {looks}.")
+        raise BadSource(f"There are no pictures in it. Expected images, or one of: {looks}.")
     images = tuple(Annotated(path.relative_to(root).as_posix(), path) for path in pictures(root))
     return Dataset(format="plain images", root=root, saw="pictures, and nothing that holds masks", images=images)
 
@@ -110,7 +110,7 @@ def read_as(root: Path, name: str) -> Dataset:
     found = (one.recognise(folder) for folder in (root, *_only_folder(root)))
     if dataset := next((dataset for dataset in found if dataset), None):
         return dataset
-    raise BadSource(f"{root.name} is not of the format {name}: expected {one.looks}. Name another, or say detect.")
+    raise BadSource(f"It is not of the format {name}: expected {one.looks}. Name another, or say detect.")
 
 
 def writer(name: str) -> Write:

@@ -53,7 +53,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(project, source, arguments, c
 
 @pytest.mark.django_db
 def test_an_import_that_fails_ends_the_command_with_its_reason(tmp_path):
-    with pytest.raises(CommandError, match="holds no pictures"):
+    with pytest.raises(CommandError, match="no pictures in it"):
         call_command("import_images", "strip", str(tmp_path))
 
 

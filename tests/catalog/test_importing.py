@@ -252,7 +252,7 @@ def test_an_empty_folder_fails_with_a_sentence(project, bring_in, tmp_path):
 
     one = bring_in(project, tmp_path / "empty")
 
-    assert (one.status, "holds no pictures" in one.error) == ("failed", True)
+    assert (one.status, "no pictures in it" in one.error) == ("failed", True)
 
 
 def test_a_missing_source_or_a_bad_split_file_is_refused_at_once(project, source, tmp_path):

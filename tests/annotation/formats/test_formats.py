@@ -73,7 +73,7 @@ def test_plain_images_keep_their_folders_in_their_names(tmp_path):
 def test_a_folder_without_pictures_is_refused(tmp_path):
     _touch(tmp_path, "readme.txt")
 
-    with pytest.raises(BadSource, match="holds no pictures"):
+    with pytest.raises(BadSource, match="no pictures in it"):
         detect(tmp_path)
 
 
