@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from ml.networks import Segmenter
 
@@ -28,7 +28,13 @@ class Compute:
 
     def place(self, model: Segmenter) -> Segmenter:
         """The model on this device, its weights laid out channels last: 1.2 to 1.5 times as fast as the default."""
-        return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        placed: Segmenter = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu" and self.precision == "bf16":
+            for module in placed.modules():
+                if isinstance(module, nn.Conv2d) and _has_faulty_gradient(module):
+                    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+                    module.register_forward_pre_hook(_channels_first)
+        return placed
 
     def autocast(self) -> torch.autocast:
         """The context in which networks run."""
@@ -61,6 +67,15 @@ def gpus() -> int:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_faulty_gradient(convolution: nn.Conv2d) -> bool:
+    """Whether torch 2.13 reads memory nobody wrote for the gradient of its weights: in bf16 on a CPU, channels last."""
+    return max(convolution.dilation) > 1 and convolution.in_channels // convolution.groups % 16 > 0
+
+
+def _channels_first(module: nn.Module, told: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
+    return (told[0].contiguous(),) if torch.is_grad_enabled() else None
 
 
 @dataclass(frozen=True)
