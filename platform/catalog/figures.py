@@ -208,6 +208,8 @@ def _leaks(split: Split, images: Sequence[One], descriptors: scenes.Floats, clas
         masks = Masks({place: images[place].mask for place in part}, classes - 1)
         surfaces = {place: images[place].scene for place in part}
         leak = splits.leak(split.label, train, held_out, surfaces, descriptors, masks, classes)
+        if given and not leak.shared:
+            continue
         told = {"split": split.value, "given": given, "shared": leak.shared, "of": leak.of}
         yield {**told, **_mious(leak.counts), "sentence": splits.in_words(leak)}
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from catalog.intake import NewImage
 from catalog.models import Project, Scene, Split
 from catalog.surfaces import Piece, Surfaces, look_at
 
-# Of the scenes that no given split decides about, by the first digits of their first image's sha256.
-TRAIN_SHARE, VAL_SHARE = 0.70, 0.15
+SHARES = {Split.TRAIN: 0.70, Split.VAL: 0.15, Split.TEST: 0.15}  # of a project's images
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _place(
     project: Project, surfaces: Surfaces, image: NewImage, seen: list[int], wanted: str | None
 ) -> tuple[Piece, str, str]:
     if not seen:
-        split = wanted or drawn_split(image.original.sha256)
+        split = wanted or drawn_split(image.original.sha256, surfaces.held)
         return Piece(Scene(project=project, split=split)), split, ""
     pieces = list(dict.fromkeys(surfaces.pieces[row] for row in seen))
     split = wanted or pieces[0].scene.split
@@ -51,12 +51,17 @@ def _place(
     return piece, split, "" if other is None else _reason(surfaces, other, split)
 
 
-def drawn_split(sha256: str) -> str:
-    """The split of a scene that nothing else decides about: the same for the same first image, in any order."""
-    draw = int(sha256[:8], 16) / 2**32
-    if draw < TRAIN_SHARE:
-        return Split.TRAIN
-    return Split.VAL if draw < TRAIN_SHARE + VAL_SHARE else Split.TEST
+def drawn_split(sha256: str, held: Mapping[str, int]) -> str:
+    """The split of a scene that nothing else decides about, drawn by its first image's content among those behind.
+
+    The further a split is behind its share of the images, the likelier it is drawn: so few scenes are divided well too.
+
+    held: images of the project by split.
+    """
+    among = sum(held.values()) + 1
+    behind = [max(0.0, share * among - held.get(split, 0)) for split, share in SHARES.items()]
+    draw = int(sha256[:8], 16) / 2**32 * sum(behind)
+    return next(split for split, reached in zip(SHARES, accumulate(behind), strict=True) if draw < reached)
 
 
 def _reason(surfaces: Surfaces, other: int, split: str) -> str:

@@ -1,6 +1,7 @@
 """What the images of a project show: new ones are compared with all of them, older ones are described later."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,6 +42,7 @@ class Surfaces:
         self.landmarks = landmarks.Index()
         self.names: list[str] = []
         self.pieces: list[Piece] = []
+        self.held: Counter[str] = Counter()  # images by the split of their scene
         self._descriptors: scenes.Floats = np.zeros((0, scenes.KEPT, scenes.KEPT), np.float32)
         self._views: list[str] = []
         self._merged: list[tuple[Scene, Scene]] = []
@@ -58,6 +60,7 @@ class Surfaces:
         piece.rows.append(len(self.names))
         self.names.append(name)
         self.pieces.append(piece)
+        self.held[piece.scene.split] += 1
 
     def overlap(self, met: landmarks.Meeting) -> bool:
         """Whether the two images show the same surface, pixel by pixel."""
