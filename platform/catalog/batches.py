@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.intake import NewImage, OldImage, Refused, StoredMask, take_in
-from catalog.models import Image, Import, Label, Landmarks, Project, ReferenceMask, RefusedFile, Scene
+from catalog.models import Image, Import, Label, Landmarks, Project, ReferenceMask, RefusedFile, Scene, SharedSurface
 from catalog.placement import Place
 from catalog.sources import Source
 
@@ -87,10 +87,22 @@ def _insert_images(project: Project, new: Sequence[NewImage], places: Sequence[P
         )
         for image, there in zip(new, places, strict=True)
     )
+    _note_twins(project, images, places)
     Landmarks.objects.bulk_create(
         Landmarks(image=row, described=image.landmarks) for row, image in zip(images, new, strict=True)
     )
     return images
+
+
+def _note_twins(project: Project, images: Sequence[Image], places: Sequence[Place]) -> None:
+    """What an image is kept out for is what its split would have leaked: the statistics count it."""
+    names = {name for there in places for name in there.twins}
+    known = dict(Image.objects.filter(project=project, name__in=names).values_list("name", "pk"))
+    SharedSurface.objects.bulk_create(
+        SharedSurface(one=image, other_id=known[name])
+        for image, there in zip(images, places, strict=True)
+        for name in there.twins
+    )
 
 
 def _insert_masks(masks: Sequence[tuple[int, StoredMask]], *, truth: bool) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from annotation.masks import read_index_mask
 from catalog import browsing, files
 from catalog.labels import classes_shown
-from catalog.models import Image, Label, Project, ReferenceMask, SharedSurface, Split
+from catalog.models import Image, Label, Project, ReferenceMask, SharedSurface, SharedSurfaces, Split
 from ml import agreement, metrics, scenes, splits
 from ml import statistics as holds
 
@@ -30,7 +30,8 @@ HELD_OUT = (Split.TEST, Split.VAL)
 class One:
     """An image: what of it counts here, and where its mask lies (empty: it has none).
 
-    scene: one number for all scenes that were found to show the same surface, though in different splits.
+    scene, given_scene: one number for all scenes that were found to show the same surface, though in different splits;
+    the latter also where what showed it is kept out.
     """
 
     pk: int
@@ -38,6 +39,7 @@ class One:
     split: str
     kept_out: bool
     scene: int
+    given_scene: int
     size: tuple[int, int]  # width, height
     mask: str
 
@@ -102,21 +104,20 @@ def _images(project: Project) -> tuple[list[One], scenes.Floats]:
     paths = dict(ReferenceMask.objects.filter(image__project=project).values_list("image", "path"))
     labels = browsing.counting(scripted=False).filter(image__project=project)
     paths = paths or dict(labels.values_list("image", "path"))
-    surface = _surfaces(project)
+    shared = SharedSurface.objects.filter(one__project=project)
+    surface, given_surface = _surfaces(shared.leaking()), _surfaces(shared)
     rows = Image.objects.filter(project=project).order_by("name")
     fields = rows.values_list("pk", "name", "split", "kept_out", "scene", "width", "height", "descriptor")
     images, descriptors = [], []
     for pk, name, split, kept_out, scene, width, height, descriptor in fields.iterator():
-        images.append(
-            One(pk, name, split, bool(kept_out), surface.get(scene, scene), (width, height), paths.get(pk, ""))
-        )
+        numbers = surface.get(scene, scene), given_surface.get(scene, scene)
+        images.append(One(pk, name, split, bool(kept_out), *numbers, (width, height), paths.get(pk, "")))
         descriptors.append(bytes(descriptor))
     return images, scenes.stack(descriptors)
 
 
-def _surfaces(project: Project) -> dict[int, int]:
+def _surfaces(shared: SharedSurfaces) -> dict[int, int]:
     """For scenes that were found to show the same surface, the first of them."""
-    shared = SharedSurface.objects.filter(one__project=project)
     pairs = list(shared.values_list("one__scene", "other__scene"))
     found = sorted({scene for pair in pairs for scene in pair})
     place = {scene: number for number, scene in enumerate(found)}
@@ -206,7 +207,7 @@ def _leaks(split: Split, images: Sequence[One], descriptors: scenes.Floats, clas
         if not held_out:
             continue
         masks = Masks({place: images[place].mask for place in part}, classes - 1)
-        surfaces = {place: images[place].scene for place in part}
+        surfaces = {place: images[place].given_scene if given else images[place].scene for place in part}
         leak = splits.leak(split.label, train, held_out, surfaces, descriptors, masks, classes)
         if given and not leak.shared:
             continue

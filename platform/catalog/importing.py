@@ -144,7 +144,7 @@ def _warnings(project: Project) -> Iterator[str]:
             f"in another split too: what a model learns there must not be what it is measured on. For example "
             f"{first.name}: {first.kept_out}"
         )
-    shared = SharedSurface.objects.filter(one__project=project).select_related("one", "other")
+    shared = SharedSurface.objects.leaking().filter(one__project=project).select_related("one", "other")
     if met := shared.first():
         yield (
             f"Scenes of different splits show the same surface, {shared.count()} times; found when models had been "

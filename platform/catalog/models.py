@@ -133,15 +133,24 @@ class Landmarks(models.Model):
         return f"landmarks of {self.image}"
 
 
-class SharedSurface(models.Model):
-    """Two images of different splits that show the same surface, found when both took part already.
+class SharedSurfaces(models.QuerySet["SharedSurface"]):
+    def leaking(self) -> "SharedSurfaces":
+        """Those whose images both take part."""
+        return self.filter(one__kept_out="", other__kept_out="")
 
-    Neither is moved, for models have been trained and judged on them; every score says what it leaks.
+
+class SharedSurface(models.Model):
+    """Two images of different splits that show the same surface.
+
+    One of them is kept out; or it was found when both took part already, and neither is moved, for models have been
+    trained and judged on them: then every score says what it leaks.
     """
 
     one = models.ForeignKey(Image, models.CASCADE, related_name="+")
     other = models.ForeignKey(Image, models.CASCADE, related_name="+")
     found_at = models.DateTimeField(auto_now_add=True)
+
+    objects = SharedSurfaces.as_manager()
 
     class Meta:
         ordering = ("pk",)

@@ -13,11 +13,12 @@ SHARES = {Split.TRAIN: 0.70, Split.VAL: 0.15, Split.TEST: 0.15}  # of a project'
 
 @dataclass(frozen=True)
 class Place:
-    """A scene (perhaps not yet saved), a split, and why the image is kept out, if it is."""
+    """A scene (perhaps not yet saved) and a split; of what is kept out, why, and an image of each scene it meets."""
 
     scene: Scene
     split: str
     kept_out: str
+    twins: tuple[str, ...]
 
 
 def place(project: Project, surfaces: Surfaces, new: Sequence[NewImage], given: Mapping[str, str]) -> list[Place]:
@@ -29,26 +30,35 @@ def place(project: Project, surfaces: Surfaces, new: Sequence[NewImage], given: 
     """
     placed = []
     for image, seen in zip(new, look_at(surfaces, new), strict=True):
-        piece, split, kept_out = _place(project, surfaces, image, seen, given.get(image.name))
-        placed.append((len(surfaces.names), split, kept_out))
+        piece, split, others = _place(project, surfaces, image, seen, given.get(image.name))
+        placed.append((len(surfaces.names), split, others))
         surfaces.put(image.name, piece)
-    return [Place(surfaces.pieces[row].scene, split, kept_out) for row, split, kept_out in placed]
+    return [
+        Place(
+            surfaces.pieces[row].scene,
+            split,
+            _reason(surfaces, others[0], split) if others else "",
+            tuple(surfaces.names[other] for other in others),
+        )
+        for row, split, others in placed
+    ]
 
 
 def _place(
     project: Project, surfaces: Surfaces, image: NewImage, seen: list[int], wanted: str | None
-) -> tuple[Piece, str, str]:
+) -> tuple[Piece, str, list[int]]:
+    """Its scene, its split, and a row of each scene of another split that it shows."""
     if not seen:
         split = wanted or drawn_split(image.original.sha256, surfaces.held)
-        return Piece(Scene(project=project, split=split)), split, ""
+        return Piece(Scene(project=project, split=split)), split, []
     pieces = list(dict.fromkeys(surfaces.pieces[row] for row in seen))
     split = wanted or pieces[0].scene.split
     # The image joins a scene of its own split where there is one, even if it has to be kept out for another.
     home = next((piece for piece in pieces if piece.scene.split == split), pieces[0]).scene.split
     shown = [*seen, *(row for piece in pieces for row in piece.foreign)]
-    other = next((row for row in shown if surfaces.pieces[row].scene.split != split), None)
+    others = {surfaces.pieces[row]: row for row in reversed(shown) if surfaces.pieces[row].scene.split != split}
     piece = surfaces.join([piece for piece in pieces if piece.scene.split == home])
-    return piece, split, "" if other is None else _reason(surfaces, other, split)
+    return piece, split, sorted(others.values(), key=shown.index)
 
 
 def drawn_split(sha256: str, held: Mapping[str, int]) -> str:

@@ -143,7 +143,7 @@ def _described(project: Project) -> Surfaces:
     """Of all images, the landmarks of those that have them; the others have the last rows, in the order they came."""
     surfaces = Surfaces()
     pieces = {scene.pk: Piece(scene) for scene in Scene.objects.filter(project=project)}
-    shared = list(SharedSurface.objects.filter(one__project=project).values_list("one", "other"))
+    shared = list(SharedSurface.objects.leaking().filter(one__project=project).values_list("one", "other"))
     row_of = dict.fromkeys({pk for pair in shared for pk in pair}, 0)
     images = Image.objects.filter(project=project).order_by(F("landmarks__pk").asc(nulls_last=True), "pk")
     fields = images.values_list("pk", "name", "view", "scene", "descriptor", "landmarks__described")

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from catalog import describing, files, surfaces
+from catalog.figures import figures_of
 from catalog.locks import Work
 from catalog.models import Image, Landmarks, Project, Scene, SharedSurface
 from catalog.surfaces import describe_older
@@ -94,15 +95,19 @@ def test_scenes_of_one_split_that_a_later_image_joins_become_one(
 def test_an_image_that_shows_scenes_of_two_splits_is_kept_out_and_they_stay(
     project, pictures, surface, bring_in, write_splits, tmp_path
 ):
-    ends = {"a.png": surface(8)[:, :130], "b.png": surface(8)[:, 70:]}
-    splits = write_splits(tmp_path / "split.json", train=["a.png"], test=["b.png"])
-    bring_in(project, pictures(ends, "first"), split_file=splits)
+    images = {"images/a.png": surface(8)[:, :130], "images/b.png": surface(8)[:, 70:], "images/c.png": surface(8)}
+    splits = write_splits(tmp_path / "split.json", train=["images/a.png", "images/c.png"], test=["images/b.png"])
+    masks = {name.replace("images", "masks"): np.ones(image.shape, np.uint8) for name, image in images.items()}
+    root = pictures({**images, **masks}, "canonical")
+    (root / "classes.json").write_text('["scratch"]')
 
-    bring_in(project, pictures({"c.png": surface(8)}, "second"))
+    bring_in(project, root, split_file=splits)
 
-    assert dict(Image.objects.exclude(name="c.png").values_list("name", "split")) == {"a.png": "train", "b.png": "test"}
-    assert list(Image.objects.exclude(kept_out="").values_list("name", flat=True)) == ["c.png"]
-    assert not SharedSurface.objects.exists()
+    taking_part = dict(Image.objects.filter(kept_out="").values_list("name", "split"))
+    assert taking_part == {"images/a.png": "train", "images/b.png": "test"}
+    assert not SharedSurface.objects.leaking().exists()
+    leaks = figures_of(project)["leaks"]
+    assert [(one["given"], one["shared"]) for one in leaks] == [(False, 0), (True, 1)]
 
 
 def test_what_joins_is_the_same_in_batches_of_any_size(db, pictures, surface, bring_in, monkeypatch):
