@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml import simulate
+from ml.bench import campaigns
 
 
 def measure(
@@ -18,19 +18,12 @@ def measure(
 
     ratios: of the training images, as 1/8; drawn at random over scenes.  told: further words to `simulate`.
     """
-    (work / "steps").mkdir(parents=True, exist_ok=True)
     reports: dict[str, Any] = {}
     for ratio in ratios:
-        out = work / f"ratio-{ratio.replace('/', '-')}"
-        out.mkdir(exist_ok=True)
-        if not (out / "steps").exists():
-            (out / "steps").symlink_to(Path("..") / "steps")  # a training on all labels is the same for every share
-        simulate.run(simulate.parsed([
-            str(folder), "--out", str(out), "--recipes", *recipes, "--acquisitions", "random_scenes",
-            # A collapse is part of what is compared: the night goes on.
-            "--budgets", ratio, "--accept-background", "--title", f"Recipes with {ratio} of the labels", *told,
-        ]))  # fmt: skip
-        reports[ratio] = json.loads((out / "report.json").read_text())
+        reports[ratio] = campaigns.report(work, f"ratio-{ratio.replace('/', '-')}", [
+            str(folder), "--recipes", *recipes, "--acquisitions", "random_scenes", "--budgets", ratio,
+            "--title", f"Recipes with {ratio} of the labels", *told,
+        ])  # fmt: skip
         yield dict(reports)
 
 
