@@ -127,9 +127,9 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
     yield "decided nothing. The first batch is alike for all, at random over scenes, which favours `random`."
     yield ""
     yield "Labels to 95 % of what all labels of the pool give: on the mean curve, made to grow by pooling neighbours"
-    yield "that fall, straight between two budgets, never beyond the last. In brackets 95 % intervals by a bootstrap"
-    yield "over seeds, paired. Below numbers of labels: test mIoU with background, percent, mean over seeds. Areas: with"
-    yield "half of the 95 % interval (Student's t)."
+    yield "that fall, straight between two budgets, never beyond the last; in brackets 95 % intervals by a bootstrap"
+    yield "over seeds, paired. Below numbers of labels: test mIoU with background, percent, mean over seeds; areas with"
+    yield "half of their 95 % interval (Student's t)."
 
 
 def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
