@@ -9,6 +9,7 @@ import numpy as np
 COLOURS = ("#4363d8", "#e6194b", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 60, 230, 20, 50
 TITLE = 24  # above each of several pictures
+LINE = 14  # of text
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,21 @@ class Plane:
             f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(title)}</text>',
         ]
 
-    def level(self, height: float, said: str) -> str:
-        """A dashed line, and what it is."""
-        down = self.y(height)
-        return (
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" stroke="#555" '
-            f'stroke-dasharray="6 4"/><text x="{WIDTH - RIGHT + 8}" y="{down + 4:.1f}">{escape(said)}</text>'
-        )
+    def levels(self, said: Mapping[float, str]) -> list[str]:
+        """Dashed lines by height, and what they are, below each other where they lie close."""
+        parts, free = [], 0.0
+        for height in sorted(said, reverse=True):
+            down = self.y(height)
+            free = max(down + 4, free + LINE)
+            parts.append(_dashed(LEFT, WIDTH - RIGHT, down, down))
+            parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{free:.1f}">{escape(said[height])}</text>')
+        return parts
+
+    def limit(self, place: float, said: str) -> list[str]:
+        """A dashed line from top to bottom, and what it is."""
+        across = self.x(place)
+        text = f'<text x="{across:.1f}" y="{TOP - 6}" text-anchor="middle">{escape(said)}</text>'
+        return [_dashed(across, across, TOP, HEIGHT - BOTTOM), text]
 
     def bar(self, across: float, ends: tuple[float, float], colour: str) -> str:
         """From one height to another, `across` in pixels."""
@@ -81,6 +90,11 @@ def below_each_other(pictures: Mapping[str, str]) -> str:
         parts.append(one.replace("<svg ", f'<svg y="{top + TITLE}" width="{WIDTH}" height="{HEIGHT}" ', 1))
     height = len(pictures) * (HEIGHT + TITLE)
     return _svg(height, [f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>', *parts])
+
+
+def _dashed(x1: float, x2: float, y1: float, y2: float) -> str:
+    ends = f'x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="#555" stroke-dasharray="6 4"/>'
 
 
 def _svg(height: int, parts: Iterable[str]) -> str:

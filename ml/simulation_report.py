@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,14 +185,19 @@ def _labels(one: dict[str, Any]) -> str:
     return f"{needed:.0f}" if needed > one["budgets"][0] else f"at most {needed:.0f}"
 
 
-def picture(arms: Sequence[Arm], full: float, *, marks: Mapping[float, str] | None = None) -> str:
-    """Learning curves as SVG, with their intervals; the dashed line is what all labels give, `marks` are others."""
-    levels = {full: "all labels", **(marks or {})}
+def picture(arms: Sequence[Arm], full: float, *, goal: float | None = None) -> str:
+    """Learning curves as SVG, with their intervals, and dashed what all labels give and the part of it to be reached.
+
+    goal: the labels by which one of them is to reach that.
+    """
+    levels = {full: "all labels", REACHED * full: f"{100 * REACHED:.0f} % of that"}
     lows = [mean - _half(column) for one in arms for mean, column in _columns(one)]
     highs = [mean + _half(column) for one in arms for mean, column in _columns(one)]
     budgets = arms[0].budgets
     plane = chart.Plane(budgets[0], budgets[-1], min(*lows, *levels), max(*highs, *levels))
-    parts = [plane.level(height, said) for height, said in levels.items()]
+    parts = plane.levels(levels)
+    if goal and budgets[0] <= goal <= budgets[-1]:
+        parts += plane.limit(goal, f"goal: {goal:.0f}")
     parts += plane.scales({budget: str(budget) for budget in budgets}, "labels")
     for number, one in enumerate(arms):
         colour = chart.colour(number)

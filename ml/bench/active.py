@@ -67,9 +67,9 @@ def picture(figures: dict[str, Any]) -> str:
             Arm(_strategy(arm), tuple(arm["seeds"]), tuple(arm["budgets"]), np.array(arm["miou"]), arm["image_passes"])
             for arm in told["arms"]
         ]
-        full = told["full_miou"]
-        marks = {REACHED * full: f"{100 * REACHED:.0f} % of that"}
-        pictures[f"{pool}: {_verdict(one)}"] = simulation_report.picture(arms, full, marks=marks)
+        low, high = one["needed"][RANDOM]["labels"]
+        goal = one["goal"] * high if low == high else None
+        pictures[f"{pool}: {_verdict(one)}"] = simulation_report.picture(arms, told["full_miou"], goal=goal)
     return chart.below_each_other(pictures)
 
 
@@ -137,16 +137,16 @@ def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
     yield f"## {pool[0].upper()}{pool[1:]}"
     yield ""
     yield f"{told['images']['train']:,} training images of {told['scenes']['train']:,} scenes, {told['images']['test']}"
-    yield f"test images of {told['scenes']['test']}. All labels, supervised: "
+    yield f"test images of {told['scenes']['test']}. All labels, supervised:"
     yield f"{_around(told['full_miou'], told['full_half_width'])}."
     yield f"Goal: `{DEFAULT}` with at most {100 * one['goal']:.0f} % of the labels of `{RANDOM}`: {_verdict(one)}."
     yield ""
     budgets = told["arms"][0]["budgets"]
-    yield f"| | labels to 95 % of full | of random's, % | area under the curve | {' | '.join(map(str, budgets))} |"
+    yield f"| | labels to 95 % of full | of random's | area under the curve | {' | '.join(map(str, budgets))} |"
     yield f"|---|---|---|---|{'---|' * len(budgets)}"
     for arm in told["arms"]:
         own = needs[_strategy(arm)]
-        share = "" if _strategy(arm) == RANDOM else _between(own["ratio"], own["ratio_interval"], 100)
+        share = "" if _strategy(arm) == RANDOM else _between(own["ratio"], own["ratio_interval"], percent=True)
         means = (f"{100 * mean:.1f}" for mean in arm["mean"])
         yield (
             f"| {_strategy(arm)} | {_between(own['labels'], own['labels_interval'])} | {share} | "
@@ -164,30 +164,30 @@ def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
 
 
 def _verdict(one: dict[str, Any]) -> str:
-    """Whether the default does with as few labels as it should, with the figure."""
-    own = one["needed"][DEFAULT]
+    """Whether the default does with as few labels as it should, with the share of random's that it needs."""
+    own, goal = one["needed"][DEFAULT], one["goal"]
     low, high = own["ratio"]
-    said = f"{_between(own['ratio'], own['ratio_interval'], 100)} % of random's labels"
-    if low > one["goal"]:
+    said = _between(own["ratio"], own["ratio_interval"], percent=True)
+    if low > goal:
         return f"missed, {said}"
-    if high is None or high > one["goal"]:
+    if high is None or high > goal:
         return f"open, {said}"
-    surely = own["ratio_interval"] and own["ratio_interval"][1] is not None and own["ratio_interval"][1] <= one["goal"]
-    return f"met, {said}" if surely else f"met by the mean but not by the whole interval, {said}"
+    _, end = own["ratio_interval"] or (None, None)
+    return f"met, {said}" if end and end <= goal else f"met by the mean, not by the whole interval, {said}"
 
 
-def _between(one: Sequence[float | None], interval: Sequence[float | None] | None, scale: float = 1) -> str:
+def _between(one: Sequence[float | None], interval: Sequence[float | None] | None, *, percent: bool = False) -> str:
     """Between what a number lies, with its interval in brackets."""
-    return _ends(one, scale) + (f" [{_ends(interval, scale)}]" if interval else "")
+    return _ends(one, percent=percent) + (f" [{_ends(interval, percent=percent)}]" if interval else "")
 
 
-def _ends(one: Sequence[float | None], scale: float) -> str:
-    low, high = (None if end is None else f"{scale * end:.0f}" for end in one)
+def _ends(one: Sequence[float | None], *, percent: bool) -> str:
+    low, high = (None if end is None else f"{100 * end:.0f} %" if percent else f"{end:.0f}" for end in one)
     if high is None:
         return f"> {low}" if one[0] else "not known"
     if not one[0]:
         return f"at most {high}"
-    return f"{low}" if low == high else f"{low} to {high}"
+    return high if low == high else f"{low} to {high}"
 
 
 def _fewest(told: Mapping[str, Any]) -> float:

@@ -30,8 +30,9 @@ def picture(figures: dict[str, Any]) -> str:
     ends = [end for row in rows for end in row["interval"] or [row["miou_foreground"]]]
     margin = 0.1  # of a power of ten
     plane = chart.Plane(min(places) - margin, max(places) + margin, min(*ends, *levels), max(*ends, *levels))
-    parts = [plane.level(height, said) for height, said in levels.items()]
-    parts += plane.scales({place: f"{row['gmacs']:.2g}" for place, row in zip(places, rows, strict=True)}, "GMAC")
+    ticks = {math.log10(one): f"{one:g}" for power in range(-3, 4) for one in (10**power, 2 * 10**power, 5 * 10**power)}
+    shown = {place: said for place, said in ticks.items() if plane.left <= place <= plane.right}
+    parts = [*plane.levels(levels), *plane.scales(shown, "GMAC")]
     for number, (place, row) in enumerate(zip(places, rows, strict=True)):
         colour = chart.colour(number)
         # Taught and alone are one network: side by side.

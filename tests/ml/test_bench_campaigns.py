@@ -72,18 +72,18 @@ SLOW, FAST, NEVER = [0.5, 0.9, 1.0], [0.5, 1.0, 1.0], [0.5, 0.6, 0.7]
 @pytest.mark.parametrize(
     ("default", "random", "verdict"),
     [
-        ([FAST, FAST], [SLOW, SLOW], "met, 63 [63] % of random's labels"),
-        ([FAST, SLOW], [SLOW, SLOW], "met by the mean but not by the whole interval, 67 [63 to 100]"),
-        ([SLOW, SLOW], [FAST, FAST], "missed, 158 [158] %"),
-        ([FAST, FAST], [NEVER, NEVER], "met, at most 48 [at most 48] %"),
-        ([NEVER, NEVER], [SLOW, SLOW], "missed, > 133 [> 133] %"),
-        ([NEVER, NEVER], [NEVER, NEVER], "open, not known [not known] %"),
+        ([FAST, FAST], [SLOW, SLOW], "met, 63 % [63 %]"),
+        ([FAST, SLOW], [SLOW, SLOW], "met by the mean, not by the whole interval, 67 % [63 % to 100 %]"),
+        ([SLOW, SLOW], [FAST, FAST], "missed, 158 % [158 %]"),
+        ([FAST, FAST], [NEVER, NEVER], "met, at most 48 % [at most 48 %]"),
+        ([NEVER, NEVER], [SLOW, SLOW], "missed, > 133 % [> 133 %]"),
+        ([NEVER, NEVER], [NEVER, NEVER], "open, not known [not known]"),
     ],
 )
 def test_a_goal_is_judged_by_what_is_known_of_both_curves(default, random, verdict):
     one = {"needed": active._needed(report(default=default, random=random)), "goal": 0.85}
 
-    assert active._verdict(one).startswith(verdict)
+    assert active._verdict(one) == verdict
 
 
 @pytest.mark.timeout(240)
