@@ -84,7 +84,7 @@ def _figures(arms: list[Arm], full: list[float]) -> dict[str, Any]:
     return {
         "full": full,
         "full_miou": reference,
-        "full_half_width": _number(curves.half_width(np.array(full))),
+        "full_half_width": number(curves.half_width(np.array(full))),
         "arms": [_arm(one, reference) for one in arms],
         "pairs": [
             {"first": a.name, "second": b.name, "difference": float(np.mean(one)), "p": p, "p_holm": corrected}
@@ -102,9 +102,9 @@ def _arm(one: Arm, reference: float) -> dict[str, Any]:
         "budgets": one.budgets,
         "miou": one.heights.tolist(),
         "mean": mean.tolist(),
-        "half_width": [_number(curves.half_width(column)) for column in one.heights.T],
+        "half_width": [number(curves.half_width(column)) for column in one.heights.T],
         "area": float(areas[False].mean()),
-        "area_half_width": _number(curves.half_width(areas[False])),
+        "area_half_width": number(curves.half_width(areas[False])),
         "area_log": float(areas[True].mean()),
         "labels_to_95": curves.labels_to(one.budgets, mean.tolist(), REACHED * reference),
         "image_passes": one.passes,
@@ -115,7 +115,8 @@ def _area(one: Arm, row: int, *, log: bool = False) -> float:
     return curves.area(one.budgets, one.heights[row].tolist(), log=log)
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """The value as JSON takes it."""
     return None if np.isnan(value) else value
 
 
@@ -138,10 +139,10 @@ def _markdown(told: dict[str, Any], title: str) -> str:
         f"|---|{'---|' * len(arms[0]['budgets'])}",
         *(
             f"| {one['name']} | "
-            + " | ".join(_around(m, h) for m, h in zip(one["mean"], one["half_width"], strict=True)) + " |"
+            + " | ".join(around(m, h) for m, h in zip(one["mean"], one["half_width"], strict=True)) + " |"
             for one in arms
         ),
-        f"| all {images['train']} labels, supervised | {_around(told['full_miou'], told['full_half_width'])} |"
+        f"| all {images['train']} labels, supervised | {around(told['full_miou'], told['full_half_width'])} |"
         + " |" * (len(arms[0]["budgets"]) - 1),
         "",
         "![Learning curves](curves.svg)",
@@ -149,7 +150,7 @@ def _markdown(told: dict[str, Any], title: str) -> str:
         "| | area under the curve | over log labels | labels to 95 % of full | image passes |",
         "|---|---|---|---|---|",
         *(
-            f"| {one['name']} | {_around(one['area'], one['area_half_width'])} | {100 * one['area_log']:.1f} | "
+            f"| {one['name']} | {around(one['area'], one['area_half_width'])} | {100 * one['area_log']:.1f} | "
             f"{_labels(one)} | {one['image_passes']:,} |"
             for one in arms
         ),
@@ -174,7 +175,8 @@ def _markdown(told: dict[str, Any], title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _around(mean: float, half: float | None) -> str:
+def around(mean: float, half: float | None) -> str:
+    """A share in percent, and half of its interval where there is one."""
     return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
@@ -214,4 +216,4 @@ def _columns(one: Arm) -> list[tuple[float, curves.Floats]]:
 
 
 def _half(column: curves.Floats) -> float:
-    return _number(curves.half_width(column)) or 0.0
+    return number(curves.half_width(column)) or 0.0

@@ -17,7 +17,7 @@ from ml import spec as specs
 from ml.acquisition import DEFAULT
 from ml.bench import campaigns
 from ml.simulation import PLAN, Plan
-from ml.simulation_report import REACHED, Arm
+from ml.simulation_report import REACHED, Arm, around
 
 RANDOM = "random"
 DUPLICATES, UNIQUE = "with duplicates", "one image a scene"
@@ -138,7 +138,7 @@ def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{told['images']['train']:,} training images of {told['scenes']['train']:,} scenes, {told['images']['test']}"
     yield f"test images of {told['scenes']['test']}. All labels, supervised:"
-    yield f"{_around(told['full_miou'], told['full_half_width'])}."
+    yield f"{around(told['full_miou'], told['full_half_width'])}."
     yield f"Goal: `{DEFAULT}` with at most {100 * one['goal']:.0f} % of the labels of `{RANDOM}`: {_verdict(one)}."
     yield ""
     budgets = told["arms"][0]["budgets"]
@@ -150,7 +150,7 @@ def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
         means = (f"{100 * mean:.1f}" for mean in arm["mean"])
         yield (
             f"| {_strategy(arm)} | {_between(own['labels'], own['labels_interval'])} | {share} | "
-            f"{_around(arm['area'], arm['area_half_width'])} | {' | '.join(means)} |"
+            f"{around(arm['area'], arm['area_half_width'])} | {' | '.join(means)} |"
         )
     yield ""
     yield f"Differences in area, points; p by an exact sign-flip test over paired seeds, not below {_fewest(told):.2g}"
@@ -200,7 +200,3 @@ def _strategy(arm: Mapping[str, Any]) -> str:
 
 def _recipe(arm: Mapping[str, Any]) -> str:
     return str(arm["name"].partition(" + ")[0])
-
-
-def _around(mean: float, half: float | None) -> str:
-    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")

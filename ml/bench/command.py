@@ -38,6 +38,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         recipes.add_argument(f"--{name}", help="as of simulate")
     recipes.set_defaults(measure=_recipes)
     active = benches.add_parser("active", help="labels needed, by way of asking; may be resumed")
+    _active_options(active)
+    student = benches.add_parser("student", help="our small network, taught, beside others; may be resumed")
+    _student_options(student)
+    for one in (training, smoke, recipes, active, student):
+        one.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER", help="where to leave them")
+
+
+def _active_options(active: argparse.ArgumentParser) -> None:
     active.add_argument("folder", type=Path, metavar="FOLDER", help="canonical, with masks")
     active.add_argument("--work", type=Path, required=True, help="folder of what is computed; the next call goes on")
     active.add_argument("--recipe", default="supervised", choices=RECIPES, metavar="RECIPE")
@@ -47,9 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in ("train", "splits", "scenes"):
         active.add_argument(f"--{name}", help="as of simulate")
     active.set_defaults(measure=_active)
-    student = benches.add_parser(
-        "student", help="our small network, taught, beside those of the papers; may be resumed"
-    )
+
+
+def _student_options(student: argparse.ArgumentParser) -> None:
     student.add_argument("folder", type=Path, metavar="FOLDER", help="canonical, with masks")
     student.add_argument("--work", type=Path, required=True, help="folder of what is computed; the next call goes on")
     student.add_argument("--networks", nargs="*", metavar="NETWORK", help="rivals; default: those of the papers")
@@ -61,8 +69,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     student.add_argument("--splits", type=Path, help="splits.json; default: the folder's own, otherwise made by scene")
     student.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
     student.set_defaults(measure=_student)
-    for one in (training, smoke, recipes, active, student):
-        one.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER", help="where to leave them")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.bench import campaigns
+from ml.simulation_report import around
 
 
 def measure(
@@ -42,7 +43,7 @@ def _how(reports: dict[str, Any]) -> Iterator[str]:
     yield f"{told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes,"
     yield f"{images['test']} test images of {scenes['test']}. Training settings: {settings}. {told['hardware']}."
     yield "Test mIoU with background, percent: mean over seeds and half of its 95 % interval (Student's t)."
-    whole = _around(told["full_miou"], told["full_half_width"])
+    whole = around(told["full_miou"], told["full_half_width"])
     yield f"Last weights; test decided nothing. All labels, supervised: {whole}."
 
 
@@ -51,7 +52,7 @@ def _rows(reports: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for ratio, told in reports.items():
         for arm in told["arms"]:
-            figure = _around(arm["mean"][0], arm["half_width"][0])
+            figure = around(arm["mean"][0], arm["half_width"][0])
             yield f"| {ratio} ({arm['budgets'][0]}) | {_recipe(arm['name'])} | {figure} | {arm['image_passes']:,} |"
 
 
@@ -68,7 +69,3 @@ def _pairs(reports: dict[str, Any]) -> Iterator[str]:
 
 def _recipe(arm: str) -> str:
     return arm.partition(" + ")[0]
-
-
-def _around(mean: float, half: float | None) -> str:
-    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")

@@ -29,6 +29,7 @@ from ml.networks.costs import cost
 from ml.progress import DivergedError, Say
 from ml.recipes import RECIPES
 from ml.simulation import COMMIT, computed
+from ml.simulation_report import number
 from ml.spec import EvaluateSpec, NetworkSpec, Progress, Sample, SpecError, TrainResult, TrainSpec
 
 _DISTIL = next(stage for stage in RECIPES["supervised_distilled"].stages if stage.kind == "distil").settings
@@ -36,6 +37,7 @@ STUDENT = _DISTIL["network"]["name"]
 RIVALS = ("mff_metal", "fast_segformer_e", "mcff_l")
 TEACHER = "ppl_resnet18"
 TEACHES = "teacher"  # role of an arm
+PASSES = {"steps", "batch", "accumulation"}  # settings that make the image passes of a training
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,21 @@ def measure(
     own: further ones, by network.
 
     Raises:
-        SpecError: there is no such network, or the folder, its splits or its scenes cannot be used.
+        SpecError: there is no such network, one is to have more passes than others, or the folder, its splits or its
+            scenes cannot be used.
     """
     if unknown := [name for name in (teacher, *networks, *own) if name not in NETWORKS]:
         raise SpecError(f"networks: expected some of {', '.join(NETWORKS)}, got {', '.join(unknown)}")
+    if uneven := sorted({name for given in own.values() for name in given} & PASSES):
+        raise SpecError(
+            f"--own: expected the same image passes for all, got {', '.join(uneven)}; set it for all, --train"
+        )
     work.mkdir(parents=True, exist_ok=True)
     ground = _ground(canonical(folder.resolve()), work, settings=settings, own=own, splits=splits, scenes=scenes)
     arms = (Arm(teacher, TEACHES), Arm(STUDENT), TAUGHT_STUDENT, *(Arm(name) for name in networks))
     runs: Runs = {arm: {} for arm in arms}
     diverged: list[str] = []
-    for number, (seed, arm) in enumerate(itertools.product(seeds, arms), start=1):
+    for done, (seed, arm) in enumerate(itertools.product(seeds, arms), start=1):
         note = f"seed {seed}, {arm.name}: "
         try:
             runs[arm][seed] = _run(ground, arm, seed, teacher=arms[0])
@@ -116,7 +123,7 @@ def measure(
         except DivergedError as error:  # the night goes on
             note += str(error)
             diverged.append(note)
-        say(Progress(step=number, steps=len(seeds) * len(arms), note=note))
+        say(Progress(step=done, steps=len(seeds) * len(arms), note=note))
         if any(runs.values()):
             yield {**ground.told, **_compared(runs, ground), "diverged": diverged}
 
@@ -176,12 +183,7 @@ def _run(ground: Ground, arm: Arm, seed: int, *, teacher: Arm) -> Run:
 
 
 def _trained(ground: Ground, arm: Arm, seed: int, *, teacher: Arm) -> Path:
-    values = {
-        **ground.settings,
-        "network": {"name": arm.network, "channels": ground.settings["network"]["channels"]},
-        **ground.own.get(arm.network, {}),
-        "classes": ground.classes, "labelled": [], "seed": seed,
-    }  # fmt: skip
+    values = {**_settings(ground, arm), "classes": ground.classes, "labelled": [], "seed": seed}
     if arm == TAUGHT_STUDENT:
         teachers = [_weights(_trained(ground, teacher, seed, teacher=teacher))]
         values["distil"] = {**_DISTIL["distil"], "teachers": teachers}
@@ -189,6 +191,11 @@ def _trained(ground: Ground, arm: Arm, seed: int, *, teacher: Arm) -> Path:
         specs.from_json(TrainSpec, json.dumps(values)), labelled=ground.train, held_out=ground.held_out
     )
     return computed(ground.steps, "train", told, commit=ground.commit)
+
+
+def _settings(ground: Ground, arm: Arm) -> dict[str, Any]:
+    network = {"name": arm.network, "channels": ground.settings["network"]["channels"]}
+    return {**ground.settings, "network": network, **ground.own.get(arm.network, {})}
 
 
 def _weights(step: Path) -> str:
@@ -208,25 +215,25 @@ def _compared(runs: Runs, ground: Ground) -> dict[str, Any]:
 
 
 def _row(arm: Arm, runs: Mapping[int, Run], ground: Ground) -> dict[str, Any]:
-    some = next(iter(runs.values()))
+    some, settings = next(iter(runs.values())), _settings(ground, arm)
     foreground = _foreground(runs.values())
     means = np.array([metrics.iou(run.counts.sum(axis=0)) for run in runs.values()]).mean(axis=0)
     return {
         "name": arm.name,
         "role": arm.role,
         "parameters": some.result.parameters,
-        "gmacs": _gmacs(arm.network, ground.settings["network"]["channels"], len(ground.classes) + 1, _crop(ground)),
+        "gmacs": _gmacs(NetworkSpec(**settings["network"]), len(ground.classes) + 1, settings["crop"]),
         "seeds": list(runs),
         "image_passes": some.result.image_passes,
         "seconds": float(np.mean([run.result.seconds for run in runs.values()])),
         "device": sorted({run.result.device for run in runs.values()}),
         "commit": sorted({run.commit for run in runs.values()}),
         "miou": float(np.mean([run.figures.miou for run in runs.values()])),
-        "miou_half_width": _number(curves.half_width(np.array([run.figures.miou for run in runs.values()]))),
+        "miou_half_width": number(curves.half_width(np.array([run.figures.miou for run in runs.values()]))),
         "miou_foreground": float(foreground.mean()),
-        "miou_foreground_half_width": _number(curves.half_width(foreground)),
+        "miou_foreground_half_width": number(curves.half_width(foreground)),
         "interval": _over_scenes([[run.counts for run in runs.values()]], ground),
-        "iou": [_number(value) for value in means.tolist()],
+        "iou": [number(value) for value in means.tolist()],
         "miou_foreground_by_seed": foreground.tolist(),
     }
 
@@ -240,7 +247,7 @@ def _difference(runs: Runs, arm: Arm, seeds: Sequence[int], ground: Ground) -> d
         "second": arm.name,
         "seeds": list(seeds),
         "difference": float(ahead.mean()),
-        "half_width": _number(curves.half_width(ahead)),
+        "half_width": number(curves.half_width(ahead)),
         "interval": _over_scenes([[run.counts for run in some] for some in both], ground),
         "p": curves.sign_flip(ahead.tolist(), np.random.default_rng(0)),
     }
@@ -248,7 +255,13 @@ def _difference(runs: Runs, arm: Arm, seeds: Sequence[int], ground: Ground) -> d
 
 def _foreground(runs: Iterable[Run]) -> curves.Floats:
     """Mean IoU without background of each run (S,)."""
-    return np.array([metrics.mean_iou(run.counts.sum(axis=0), background=False) for run in runs])
+    return _means(np.stack([run.counts.sum(axis=0) for run in runs]))
+
+
+def _means(counts: NDArray[Any]) -> curves.Floats:
+    """Mean IoU without background of confusions (..., K, K), over the classes that are present."""
+    values = metrics.iou(counts)[..., 1:]
+    return metrics.share(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
 
 
 def _over_scenes(sides: Sequence[Sequence[NDArray[np.int64]]], ground: Ground) -> list[float] | None:
@@ -256,21 +269,13 @@ def _over_scenes(sides: Sequence[Sequence[NDArray[np.int64]]], ground: Ground) -
     per_image = np.stack([np.stack(side, axis=1) for side in sides], axis=1)  # (N, sides, seeds, K, K)
 
     def statistic(sums: NDArray[np.float64]) -> float:
-        means = [np.mean([metrics.mean_iou(one, background=False) for one in side]) for side in sums]
-        return float(means[0] - sum(means[1:]))
+        first, *second = _means(sums).mean(axis=-1).tolist()
+        return float(first - sum(second))
 
     ends = metrics.interval(per_image, ground.scenes, statistic, rng=np.random.default_rng(0))
     return None if math.isnan(ends[0]) else list(ends)
 
 
 @lru_cache
-def _gmacs(network: str, channels: int, classes: int, size: int) -> float:
-    return cost(NetworkSpec(network, channels), classes=classes, size=size).gmacs
-
-
-def _crop(ground: Ground) -> int:
-    return int(ground.settings["crop"])
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _gmacs(network: NetworkSpec, classes: int, size: int) -> float:
+    return cost(network, classes=classes, size=size).gmacs

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ml import chart
+from ml.simulation_report import around
 
 # Without background, full labels, official split of NEU-Seg, on which MFF-Metal's authors publish .8771.
 GOALS = {0.877: "goal 87.7 %", 0.885: "better 88.5 %"}
@@ -83,7 +84,7 @@ def _rows(figures: dict[str, Any]) -> Iterator[str]:
     for row in figures["rows"]:
         of_classes = " | ".join("" if one is None else f"{100 * one:.1f}" for one in row["iou"])
         cost = f"{row['parameters']:,} | {row['gmacs']:.2f} | {row['image_passes']:,} | {row['seconds']:,.0f}"
-        whole = _around(row["miou"], row["miou_half_width"])
+        whole = around(row["miou"], row["miou_half_width"])
         yield f"| {row['name']} | {cost} | {whole} | {_foreground(row)} | {of_classes} |"
     if figures["look_up"]["shared"]:
         found = figures["look_up"]
@@ -112,8 +113,4 @@ def _pairs(figures: dict[str, Any]) -> Iterator[str]:
 
 def _foreground(row: dict[str, Any]) -> str:
     ends = "" if row["interval"] is None else " [{:.1f}, {:.1f}]".format(*(100 * one for one in row["interval"]))
-    return _around(row["miou_foreground"], row["miou_foreground_half_width"]) + ends
-
-
-def _around(mean: float, half: float | None) -> str:
-    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+    return around(row["miou_foreground"], row["miou_foreground_half_width"]) + ends

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,10 +24,6 @@ def surfaces(tmp_path_factory):
 
 def times(work):
     return {path: path.stat().st_mtime_ns for path in work.glob("**/*.json") if "steps" in path.parts}
-
-
-def lists_of(plan):
-    return {split: set(plan[split]) for split in ("train", "test", "held_out")}
 
 
 @pytest.mark.timeout(240)
@@ -91,7 +88,7 @@ def test_the_student_is_taught_on_the_passes_of_its_rivals_and_a_second_call_com
     work, out = tmp_path / "work", tmp_path / "out"
     told = [
         "bench", "student", str(surfaces), "--work", str(work), "--networks", "mff_metal", "--teacher", "half_unet",
-        "--seeds", "0", "1", "--steps", "2", "--train", json.dumps({"batch": 2, "crop": 64}),
+        "--seeds", "4", "--steps", "2", "--train", json.dumps({"batch": 2, "crop": 32}),
         "--own", json.dumps({"mff_metal": {"learning_rate": 0.001}}), "--scenes", str(surfaces / "scenes.json"),
         "--out", str(out),
     ]  # fmt: skip
@@ -105,17 +102,15 @@ def test_the_student_is_taught_on_the_passes_of_its_rivals_and_a_second_call_com
     figures = json.loads((out / "student.json").read_text())
     rows = {row["name"]: row for row in figures["rows"]}
     assert list(rows) == ["lean, taught", "lean", "mff_metal", "half_unet, teacher"]
-    assert {(row["image_passes"], *row["seeds"]) for row in rows.values()} == {(4, 0, 1)}
+    assert {(row["image_passes"], *row["seeds"]) for row in rows.values()} == {(4, 4)}
     assert rows["lean"]["parameters"] == rows["lean, taught"]["parameters"] < 1_000_000
     specs = [json.loads(path.read_text()) for path in work.glob("steps/train-*/spec.json")]
-    taught = [one for one in specs if one["distil"]]
-    assert len(specs) == 2 * 4
+    assert len(specs) == 4
     assert {json.dumps(one["labelled"]) for one in specs} == {json.dumps(specs[0]["labelled"])}
     assert {one["learning_rate"] for one in specs if one["network"]["name"] == "mff_metal"} == {0.001}
-    for one in taught:
-        (teacher,) = one["distil"]["teachers"]
-        of_teacher = json.loads((work / "steps" / teacher.split("/")[-2] / "spec.json").read_text())
-        assert (of_teacher["network"]["name"], of_teacher["seed"]) == ("half_unet", one["seed"])
+    assert {one["seed"] for one in specs} == {4}
+    ((teacher,),) = [one["distil"]["teachers"] for one in specs if one["distil"]]
+    assert json.loads((Path(teacher).parent / "spec.json").read_text())["network"]["name"] == "half_unet"
     assert "| mff_metal | 980,482 |" in (out / "student.md").read_text()
     assert len(ET.parse(out / "student.svg").findall(".//{*}circle")) == 4
 
@@ -160,6 +155,24 @@ def test_on_a_leaking_split_the_look_up_stands_beside_the_figures(surfaces, tmp_
     assert figures["look_up"]["miou"] > 0
 
 
+def test_a_network_that_diverges_is_named_and_the_others_go_on(surfaces, tmp_path):
+    told = [
+        "bench", "student", str(surfaces), "--work", str(tmp_path), "--networks", "unet", "--teacher", "half_unet",
+        "--seeds", "0", "--steps", "4", "--train", json.dumps({"batch": 2, "crop": 32}),
+        "--own", json.dumps({"half_unet": {"learning_rate": 1e30, "optimiser": "sgd"}}),
+        "--scenes", str(surfaces / "scenes.json"), "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+
+    assert main(told) == 0
+
+    figures = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert [row["name"] for row in figures["rows"]] == ["lean", "unet"]
+    assert [one.partition(":")[0] for one in figures["diverged"]] == [
+        "seed 0, half_unet, teacher",
+        "seed 0, lean, taught",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -167,6 +180,7 @@ def test_on_a_leaking_split_the_look_up_stands_beside_the_figures(surfaces, tmp_
         (["--networks", "lean_net"], "got lean_net"),
         (["--splits", "missing.json"], "missing.json: no such file"),
         (["--own", '{"mff": {}}'], "got mff"),
+        (["--own", '{"lean": {"steps": 9}}'], "expected the same image passes for all, got steps"),
     ],
 )
 def test_what_the_student_cannot_be_compared_with_is_refused(surfaces, tmp_path, capsys, changed, message):
