@@ -1,15 +1,18 @@
 """A folder of images divided by scene, and what given splits of it leak: ml.scenes and ml.splits, with files."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ml import landmarks, masks, scenes, splits
-from ml.folder import Folder, Splits, grey
+from ml.folder import Folder, Splits, grey, read_splits
+from ml.scoring import read_scenes
 from ml.spec import IGNORE, SpecError
 
 Scenes = list[list[str]]
@@ -21,6 +24,31 @@ KEPT = 1024  # of the others, in memory while images are compared
 def find_scenes(folder: Folder, overlap: float = landmarks.RELATED) -> Scenes:
     """The images of a folder by scene, in order; as the server's import finds them. overlap: as in ml.landmarks."""
     return by_label(folder.names, described(folder, overlap)[1])
+
+
+def known_scenes(folder: Folder, told: Path | None, *, kept: Path) -> Scenes:
+    """The scenes that the file `told` lists, or `kept`; otherwise they are found, and kept: of thousands that takes.
+
+    Raises:
+        SpecError: the file has another form, or lacks an image.
+    """
+    if path := told or (kept if kept.is_file() else None):
+        listed = read_scenes(path)
+        if missing := set(folder.names).difference(*listed):
+            raise SpecError(f"{path}: lacks {len(missing)} images, the first is {min(missing)}; find the scenes anew")
+        return listed
+    found = find_scenes(folder)
+    kept.write_text(json.dumps(found))
+    return found
+
+
+def known_splits(folder: Folder, told: Path | None, known: Scenes) -> tuple[Splits, str]:
+    """The splits in the file `told`, or the folder's own, or made by scene, 70 : 30; and which, in words."""
+    own = folder.root / "splits.json"
+    if path := told or (own if own.is_file() else None):
+        return read_splits(path, folder.names), f"split {path.name}"
+    (made,) = divided(folder, known, shares=(0.7, 0.0, 0.3), ratios=(), folds=0, seed=0)
+    return made, "split 70 : 30 by scene, seed 0"
 
 
 def described(folder: Folder, overlap: float = landmarks.RELATED) -> tuple[scenes.Floats, list[int]]:
@@ -92,10 +120,15 @@ def sizes_in_words(lists: dict[str, Any], known: Scenes) -> str:
 
 
 def leaks_in_words(folder: Folder, known: Scenes, given: Splits) -> str:
-    """For each split but train what it shares with train, and what a look-up scores on it.
+    """For each split but train what it shares with train, and what a look-up scores on it; raises as `leaks`."""
+    return "\n".join(map(splits.in_words, leaks(folder, known, given)))
+
+
+def leaks(folder: Folder, known: Scenes, given: Splits) -> list[splits.Leak]:
+    """What each split but train shares with train.
 
     Raises:
-        SpecError: a held-out image has no mask.
+        SpecError: an image of the splits has no mask.
     """
     place = {name: number for number, name in enumerate(folder.names)}
     scene = {place[name]: number for number, names in enumerate(known) for name in names}
@@ -106,12 +139,11 @@ def leaks_in_words(folder: Folder, known: Scenes, given: Splits) -> str:
     classes = 1 + max(int(mask[mask != IGNORE].max(initial=0)) for mask in drawn.values())
     descriptors = scenes.stack([scenes.descriptor(grey(folder.root / name)) for name in folder.names])
     train = [place[name] for name in given.get("train", [])]
-    leaks = [
+    return [
         splits.leak(split, train, [place[name] for name in held], scene, descriptors, drawn, classes)
         for split, held in given.items()
         if split != "train" and held
     ]
-    return "\n".join(map(splits.in_words, leaks))
 
 
 def _surfaces(folder: Folder, known: Scenes) -> list[splits.Surface]:

@@ -1,12 +1,14 @@
 """What learning curves say: intervals over seeds, area under them, labels needed, and which differ (numpy only)."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Between = tuple[float, float]  # of a number the ends between which it lies; one without an upper end has inf there
 
 # Student's t, 97.5 %, for 1, 2, ... degrees of freedom; beyond, the last: a little too wide.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
@@ -61,6 +63,31 @@ def labels_to(budgets: Sequence[float], values: Sequence[float], target: float) 
             share = (target - low) / (high - low)
             return float(budgets[place - 1] + share * (budgets[place] - budgets[place - 1]))
     return None
+
+
+def needed(budgets: Sequence[float], values: Sequence[float], target: float) -> Between:
+    """Between what `labels_to` lies: below the first budget and beyond the last nothing is known of a curve."""
+    found = labels_to(budgets, values, target)
+    if found is None:
+        return float(budgets[-1]), math.inf
+    return (0.0 if found <= budgets[0] else found), found
+
+
+def ratio(one: Between, other: Between) -> Between:
+    """Between which numbers one / other lies."""
+    return one[0] / other[1], one[1] / other[0] if other[0] else math.inf
+
+
+def seeds_drawn(count: int, rng: np.random.Generator, *, draws: int = 1000) -> NDArray[np.int64]:
+    """Places of seeds (draws, count), with replacement, for a bootstrap; curves drawn by the same stay paired."""
+    return rng.integers(count, size=(draws, count))
+
+
+def interval(draws: Sequence[Between]) -> Between:
+    """95 % bootstrap interval: below its ends, and above, lies a fortieth of what the draws may have been."""
+    low, high = np.array(draws).T
+    # No place between two draws: one of them may be infinite.
+    return float(np.quantile(low, 0.025, method="lower")), float(np.quantile(high, 0.975, method="higher"))
 
 
 def sign_flip(differences: Sequence[float], rng: np.random.Generator) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ml import dividing, planning, simulation, simulation_report
 from ml import spec as specs
 from ml.acquisition import ACQUISITION, DEFAULT
-from ml.folder import Folder, Splits, canonical, read_splits
+from ml.folder import canonical
 from ml.recipes import RECIPES
 from ml.simulation import FULL, PLAN, Cell, Plan
 from ml.spec import SpecError
@@ -65,12 +65,17 @@ def run(options: argparse.Namespace) -> None:
     _refuse_other_plan(plan, out)
     specs.write(plan, out, PLAN)
     print(_costs(plan))
-    _work_together(options, out)
-    if missing := [cell.name for cell in plan.cells if not simulation.is_finished(out, cell)]:
+    if _missing(plan, out):
+        _work_together(options, out)
+    if missing := _missing(plan, out):
         raise ChildProcessError(
             f"simulate: {len(missing)} cells are not finished ({missing[0]}, ...); see above, and call it again"
         )
     print(simulation_report.write(plan, out, title=options.title))
+
+
+def _missing(plan: Plan, out: Path) -> list[str]:
+    return [cell.name for cell in plan.cells if not simulation.is_finished(out, cell)]
 
 
 def _costs(plan: Plan) -> str:
@@ -98,8 +103,8 @@ def _work_together(options: argparse.Namespace, out: Path) -> None:
 
 def _plan(options: argparse.Namespace) -> Plan:
     folder = canonical(options.folder.resolve())
-    known = _scenes(options, folder)
-    splits, where = _splits(options, folder, known)
+    known = dividing.known_scenes(folder, options.scenes, kept=options.out / "scenes.json")
+    splits, where = dividing.known_splits(folder, options.splits, known)
     held_out = sorted({*splits.get("val", []), *splits.get("test", [])})
     if without := [name for name in (*splits["train"], *splits["test"]) if name not in folder.masks]:
         raise SpecError(f"expected a mask of every image, {len(without)} have none: {without[0]}, ...")
@@ -115,30 +120,9 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
         folder=str(folder.root), masks=str(folder.root / "masks"), classes=folder.classes,
         train=tuple(sorted(splits["train"])), test=tuple(sorted(splits["test"])), held_out=tuple(held_out),
-        scenes=tuple(map(tuple, known)), settings=settings, split=where, cells=tuple(cells),
+        scenes=tuple(map(tuple, known)), settings=settings, split=f"scene-disjoint {where}", cells=tuple(cells),
         accept_background=options.accept_background,
     )  # fmt: skip
-
-
-def _scenes(options: argparse.Namespace, folder: Folder) -> dividing.Scenes:
-    from ml.scoring import read_scenes
-
-    kept = options.out / "scenes.json"  # of a set of thousands they take a while
-    path = options.scenes or (kept if kept.is_file() else None)
-    if path:
-        return [list(names) for names in read_scenes(path)]
-    found = dividing.find_scenes(folder)
-    kept.write_text(json.dumps(found))
-    return found
-
-
-def _splits(options: argparse.Namespace, folder: Folder, known: dividing.Scenes) -> tuple[Splits, str]:
-    own = folder.root / "splits.json"
-    path = options.splits or (own if own.is_file() else None)
-    if path:
-        return read_splits(path, folder.names), f"scene-disjoint split {path.name}"
-    (made,) = dividing.divided(folder, known, shares=(0.7, 0.0, 0.3), ratios=(), folds=0, seed=0)
-    return made, "scene-disjoint split 70 : 30, seed 0"
 
 
 def _refuse_other_plan(plan: Plan, out: Path) -> None:

@@ -25,6 +25,7 @@ from ml.selection import CollapsedError
 from ml.spec import IGNORE, EvaluateSpec, PredictSpec, Sample, Score, SpecError, TrainSpec
 
 PLAN = "plan.json"
+COMMIT = "commit.txt"  # in the folder of a step
 FULL = "full"  # the recipe's name of the cells that train on all labels at once, as `supervised` does
 
 
@@ -121,7 +122,7 @@ def work(out: Path, *, threads: int, commit: str, say: Callable[[str], None]) ->
 
 
 def _run_cell(plan: Plan, cell: Cell, out: Path, *, threads: int, commit: str, say: Callable[[str], None]) -> None:
-    ground = _Ground(plan, cell, out, threads)
+    ground = _Ground(plan, cell, out, threads, commit)
     labelled = [pick.id for pick in ground.first_batch()]
     for turn, budget in enumerate(cell.budgets):
         path = point_path(out, cell, budget)
@@ -129,7 +130,7 @@ def _run_cell(plan: Plan, cell: Cell, out: Path, *, threads: int, commit: str, s
             point = specs.read(Point, path.parent, path.name)
         else:
             later = cell.budgets[turn + 1] - budget if turn + 1 < len(cell.budgets) else 0
-            point = _Round(ground, labelled).run(turn, later, commit=commit)
+            point = _Round(ground, labelled).run(turn, later)
             specs.write(point, path.parent, path.name)
             say(f"{cell.name}: {point.labels} labels, mIoU {100 * point.miou:.1f} %, {point.seconds:.0f} s")
         labelled = labelled + [one.id for one in point.asked]
@@ -138,8 +139,8 @@ def _run_cell(plan: Plan, cell: Cell, out: Path, *, threads: int, commit: str, s
 class _Ground:
     """What the rounds of a cell have in common: samples by id, scenes, the recipe, and where steps lie."""
 
-    def __init__(self, plan: Plan, cell: Cell, out: Path, threads: int) -> None:
-        self.plan, self.cell, self.out, self.threads = plan, cell, out, threads
+    def __init__(self, plan: Plan, cell: Cell, out: Path, threads: int, commit: str) -> None:
+        self.plan, self.cell, self.out, self.threads, self.commit = plan, cell, out, threads, commit
         every = sorted((*plan.train, *plan.test, *plan.held_out))
         numbers = {name: f"{place:06}" for place, name in enumerate(dict.fromkeys(every))}
         self.train = {numbers[name]: self._sample(name, numbers) for name in sorted(plan.train)}
@@ -167,17 +168,7 @@ class _Ground:
         return picks
 
     def step(self, verb: str, told: Any) -> Path:
-        """The folder that holds the result of a spec, computed here unless it is there already."""
-        plain = specs.to_json(dataclasses.replace(told, threads=0))
-        # Resolved, for it stands in later specs: folders that share their steps by a link would each have their own.
-        folder = (self.out / "steps").resolve() / f"{verb}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / ".lock", wait=True):
-            if not (folder / "result.json").is_file():
-                specs.write(told, folder, "spec.json")
-                specs.write(_RUN[verb](told, folder), folder, "result.json")
-                (folder / specs.STATE).unlink(missing_ok=True)
-        return folder
+        return computed(self.out / "steps", verb, told, commit=self.commit)
 
     def _sample(self, name: str, numbers: dict[str, str]) -> Sample:
         image = Path(self.plan.folder) / name
@@ -201,7 +192,7 @@ class _Round:
     seconds: float = 0.0
     device: str = ""
 
-    def run(self, turn: int, count: int, *, commit: str) -> Point:
+    def run(self, turn: int, count: int) -> Point:
         """What the last model of the loop is worth on test, after the stages; `count` images are asked for."""
         ground, stages = self.ground, self.ground.recipe["stages"]
         by_model = bool(count and acquisition.named(ground.cell.acquisition).needs)
@@ -223,7 +214,7 @@ class _Round:
         figures = specs.read(specs.EvaluateResult, folder, "result.json").figures[0]
         return Point(
             labels=len(self.labelled), miou=figures.miou, miou_foreground=figures.miou_foreground, iou=figures.iou,
-            image_passes=self.image_passes, seconds=self.seconds, device=self.device, commit=commit,
+            image_passes=self.image_passes, seconds=self.seconds, device=self.device, commit=ground.commit,
             asked=tuple(Asked(pick.id, pick.reason) for pick in self.picks),
         )  # fmt: skip
 
@@ -333,6 +324,25 @@ def _evaluate(told: EvaluateSpec, folder: Path) -> specs.EvaluateResult:
 
 
 _RUN: dict[str, Callable[[Any, Path], Any]] = {"train": _train, "predict": _predict, "evaluate": _evaluate}
+
+
+def computed(steps: Path, verb: str, told: Any, *, commit: str) -> Path:
+    """The folder in `steps` that holds the result of a spec; computed here unless it is there already.
+
+    verb: train, predict or evaluate.  commit: of the code that runs; left beside the spec.  A training that was killed
+    in the midst of it goes on from its state.
+    """
+    plain = specs.to_json(dataclasses.replace(told, threads=0))
+    # Resolved, for it stands in later specs: folders that share their steps by a link would each have their own.
+    folder = steps.resolve() / f"{verb}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock", wait=True):
+        if not (folder / "result.json").is_file():
+            specs.write(told, folder, "spec.json")
+            (folder / COMMIT).write_text(commit)
+            specs.write(_RUN[verb](told, folder), folder, "result.json")
+            (folder / specs.STATE).unlink(missing_ok=True)
+    return folder
 
 
 def check(plan: Plan) -> None:

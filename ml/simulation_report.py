@@ -5,19 +5,18 @@ import json
 import os
 import platform
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 
+from ml import chart
 from ml import learning_curves as curves
 from ml.simulation import FULL, Cell, Plan, Point, points_of
 
 REACHED = 0.95  # of what all labels give
-COLOURS = ("#4363d8", "#e6194b", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 60, 230, 20, 50
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,9 @@ def _figures(arms: list[Arm], full: list[float]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     chances = [curves.sign_flip(one, rng) for one in differences]
     return {
+        "full": full,
         "full_miou": reference,
-        "full_half_width": _number(curves.half_width(np.array(full))),
+        "full_half_width": number(curves.half_width(np.array(full))),
         "arms": [_arm(one, reference) for one in arms],
         "pairs": [
             {"first": a.name, "second": b.name, "difference": float(np.mean(one)), "p": p, "p_holm": corrected}
@@ -102,9 +102,9 @@ def _arm(one: Arm, reference: float) -> dict[str, Any]:
         "budgets": one.budgets,
         "miou": one.heights.tolist(),
         "mean": mean.tolist(),
-        "half_width": [_number(curves.half_width(column)) for column in one.heights.T],
+        "half_width": [number(curves.half_width(column)) for column in one.heights.T],
         "area": float(areas[False].mean()),
-        "area_half_width": _number(curves.half_width(areas[False])),
+        "area_half_width": number(curves.half_width(areas[False])),
         "area_log": float(areas[True].mean()),
         "labels_to_95": curves.labels_to(one.budgets, mean.tolist(), REACHED * reference),
         "image_passes": one.passes,
@@ -115,7 +115,8 @@ def _area(one: Arm, row: int, *, log: bool = False) -> float:
     return curves.area(one.budgets, one.heights[row].tolist(), log=log)
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """The value as JSON takes it."""
     return None if np.isnan(value) else value
 
 
@@ -138,10 +139,10 @@ def _markdown(told: dict[str, Any], title: str) -> str:
         f"|---|{'---|' * len(arms[0]['budgets'])}",
         *(
             f"| {one['name']} | "
-            + " | ".join(_around(m, h) for m, h in zip(one["mean"], one["half_width"], strict=True)) + " |"
+            + " | ".join(around(m, h) for m, h in zip(one["mean"], one["half_width"], strict=True)) + " |"
             for one in arms
         ),
-        f"| all {images['train']} labels, supervised | {_around(told['full_miou'], told['full_half_width'])} |"
+        f"| all {images['train']} labels, supervised | {around(told['full_miou'], told['full_half_width'])} |"
         + " |" * (len(arms[0]["budgets"]) - 1),
         "",
         "![Learning curves](curves.svg)",
@@ -149,7 +150,7 @@ def _markdown(told: dict[str, Any], title: str) -> str:
         "| | area under the curve | over log labels | labels to 95 % of full | image passes |",
         "|---|---|---|---|---|",
         *(
-            f"| {one['name']} | {_around(one['area'], one['area_half_width'])} | {100 * one['area_log']:.1f} | "
+            f"| {one['name']} | {around(one['area'], one['area_half_width'])} | {100 * one['area_log']:.1f} | "
             f"{_labels(one)} | {one['image_passes']:,} |"
             for one in arms
         ),
@@ -174,7 +175,8 @@ def _markdown(told: dict[str, Any], title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _around(mean: float, half: float | None) -> str:
+def around(mean: float, half: float | None) -> str:
+    """A share in percent, and half of its interval where there is one."""
     return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
@@ -185,52 +187,28 @@ def _labels(one: dict[str, Any]) -> str:
     return f"{needed:.0f}" if needed > one["budgets"][0] else f"at most {needed:.0f}"
 
 
-def picture(arms: list[Arm], full: float) -> str:
-    """Learning curves as SVG, with their intervals; the dashed line is what all labels give."""
+def picture(arms: Sequence[Arm], full: float, *, goal: float | None = None) -> str:
+    """Learning curves as SVG, with their intervals, and dashed what all labels give and the part of it to be reached.
+
+    goal: the labels by which one of them is to reach that.
+    """
+    levels = {full: "all labels", REACHED * full: f"{100 * REACHED:.0f} % of that"}
     lows = [mean - _half(column) for one in arms for mean, column in _columns(one)]
     highs = [mean + _half(column) for one in arms for mean, column in _columns(one)]
-    low, high = min(*lows, full), max(*highs, full)
-    least, most = arms[0].budgets[0], arms[0].budgets[-1]
-
-    def x(budget: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (budget - least) / max(most - least, 1)
-
-    def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / max(high - low, 1e-9)
-
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-            f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
-        ),
-        (
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(full):.1f}" y2="{y(full):.1f}" stroke="#555" '
-            f'stroke-dasharray="6 4"/><text x="{WIDTH - RIGHT + 8}" y="{y(full) + 4:.1f}">all labels</text>'
-        ),
-    ]
-    parts += [
-        f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{100 * value:.0f} %</text>'
-        for value in np.linspace(low, high, 5).tolist()
-    ]
-    for budget in arms[0].budgets:
-        place = f'x="{x(budget):.1f}" y="{HEIGHT - BOTTOM + 18}"'
-        parts.append(f'<text {place} text-anchor="middle">{budget}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">labels</text>')
+    budgets = arms[0].budgets
+    plane = chart.Plane(budgets[0], budgets[-1], min(*lows, *levels), max(*highs, *levels))
+    parts = plane.levels(levels)
+    if goal and budgets[0] <= goal <= budgets[-1]:
+        parts += plane.limit(goal, f"goal: {goal:.0f}")
+    parts += plane.scales({budget: str(budget) for budget in budgets}, "labels")
     for number, one in enumerate(arms):
-        colour = COLOURS[number % len(COLOURS)]
-        points = [
-            (x(b), y(mean), _half(column), mean) for b, (mean, column) in zip(one.budgets, _columns(one), strict=True)
-        ]
-        line = " ".join(f"{across:.1f},{down:.1f}" for across, down, _, _ in points)
+        colour = chart.colour(number)
+        points = [(plane.x(b), mean, _half(column)) for b, (mean, column) in zip(budgets, _columns(one), strict=True)]
+        line = " ".join(f"{across:.1f},{plane.y(mean):.1f}" for across, mean, _ in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for across, _, half, mean in points:
-            ends = f'y1="{y(mean - half):.1f}" y2="{y(mean + half):.1f}"'
-            parts.append(
-                f'<line x1="{across + 2 * number:.1f}" x2="{across + 2 * number:.1f}" {ends} stroke="{colour}"/>'
-            )
-        row = HEIGHT - BOTTOM - 16 * (len(arms) - number)
-        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{row}" fill="{colour}">{escape(one.name)}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+        # Side by side, or those of one budget would hide each other.
+        parts += [plane.bar(across + 2 * number, (mean - half, mean + half), colour) for across, mean, half in points]
+    return chart.picture([*parts, *chart.legend([one.name for one in arms])])
 
 
 def _columns(one: Arm) -> list[tuple[float, curves.Floats]]:
@@ -238,4 +216,4 @@ def _columns(one: Arm) -> list[tuple[float, curves.Floats]]:
 
 
 def _half(column: curves.Floats) -> float:
-    return _number(curves.half_width(column)) or 0.0
+    return number(curves.half_width(column)) or 0.0

@@ -37,17 +37,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in HEARD:
         recipes.add_argument(f"--{name}", help="as of simulate")
     recipes.set_defaults(measure=_recipes)
-    for one in (training, smoke, recipes):
+    active = benches.add_parser("active", help="labels needed, by way of asking; may be resumed")
+    _active_options(active)
+    student = benches.add_parser("student", help="our small network, taught, beside others; may be resumed")
+    _student_options(student)
+    for one in (training, smoke, recipes, active, student):
         one.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER", help="where to leave them")
 
 
+def _active_options(active: argparse.ArgumentParser) -> None:
+    active.add_argument("folder", type=Path, metavar="FOLDER", help="canonical, with masks")
+    active.add_argument("--work", type=Path, required=True, help="folder of what is computed; the next call goes on")
+    active.add_argument("--recipe", default="supervised", choices=RECIPES, metavar="RECIPE")
+    active.add_argument("--budgets", nargs="+", default=["1/32", "1/16", "1/8", "1/4", "1/2"], help="as of simulate")
+    active.add_argument("--seeds", nargs="+", default=[str(seed) for seed in range(10)])
+    active.add_argument("--processes", type=int, default=1, help="as of simulate; as many seeds at a time")
+    for name in ("train", "splits", "scenes"):
+        active.add_argument(f"--{name}", help="as of simulate")
+    active.set_defaults(measure=_active)
+
+
+def _student_options(student: argparse.ArgumentParser) -> None:
+    student.add_argument("folder", type=Path, metavar="FOLDER", help="canonical, with masks")
+    student.add_argument("--work", type=Path, required=True, help="folder of what is computed; the next call goes on")
+    student.add_argument("--networks", nargs="*", metavar="NETWORK", help="rivals; default: those of the papers")
+    student.add_argument("--teacher", metavar="NETWORK", help="default: PPL's")
+    student.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    student.add_argument("--steps", type=int, help="of every training; default: the recipe's")
+    student.add_argument("--train", type=json.loads, default={}, metavar="JSON", help="settings over the recipe's")
+    student.add_argument("--own", type=json.loads, default={}, metavar="JSON", help="further ones, by network")
+    student.add_argument("--splits", type=Path, help="splits.json; default: the folder's own, otherwise made by scene")
+    student.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
+    student.set_defaults(measure=_student)
+
+
 def run(options: argparse.Namespace) -> None:
-    """Measure, and leave NAME.json and NAME.md, anew whenever there is more to tell."""
+    """Measure, and leave NAME.json, NAME.md and maybe NAME.svg, anew whenever there is more to tell."""
     options.out.mkdir(parents=True, exist_ok=True)
     page = options.out / f"{options.name}.md"
-    for figures, table in options.measure(options):
+    for figures, table, *pictures in options.measure(options):
         _figures_file(options).write_text(json.dumps(figures, indent=1) + "\n")
         page.write_text(table)
+        for picture in pictures:
+            page.with_suffix(".svg").write_text(picture)
     print(page.read_text())
 
 
@@ -82,3 +114,29 @@ def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]
         told += [f"--{name}", value] if (value := getattr(options, name)) else []
     for figures in recipes.measure(options.folder, options.work, options.ratios, recipes=options.recipes, told=told):
         yield figures, recipes.table(figures)
+
+
+def _active(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:
+    from ml.bench import active
+
+    told = [word for name in ("train", "splits", "scenes") if (value := getattr(options, name))
+            for word in (f"--{name}", value)]  # fmt: skip
+    for figures in active.measure(
+        options.folder, options.work, recipe=options.recipe, budgets=options.budgets, seeds=options.seeds,
+        processes=options.processes, told=told,
+    ):  # fmt: skip
+        yield figures, active.table(figures), active.picture(figures)
+
+
+def _student(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:
+    from ml.bench import student, student_page
+    from ml.progress import print_line
+
+    settings = options.train | ({"steps": options.steps} if options.steps else {})
+    networks = student.RIVALS if options.networks is None else options.networks
+    for figures in student.measure(
+        options.folder, options.work, networks=networks, teacher=options.teacher or student.TEACHER,
+        seeds=options.seeds, settings=settings, own=options.own, splits=options.splits, scenes=options.scenes,
+        say=print_line,
+    ):  # fmt: skip
+        yield figures, student_page.table(figures), student_page.picture(figures)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml import simulate
+from ml.bench import campaigns
+from ml.simulation_report import around
 
 
 def measure(
@@ -18,19 +19,12 @@ def measure(
 
     ratios: of the training images, as 1/8; drawn at random over scenes.  told: further words to `simulate`.
     """
-    (work / "steps").mkdir(parents=True, exist_ok=True)
     reports: dict[str, Any] = {}
     for ratio in ratios:
-        out = work / f"ratio-{ratio.replace('/', '-')}"
-        out.mkdir(exist_ok=True)
-        if not (out / "steps").exists():
-            (out / "steps").symlink_to(Path("..") / "steps")  # a training on all labels is the same for every share
-        simulate.run(simulate.parsed([
-            str(folder), "--out", str(out), "--recipes", *recipes, "--acquisitions", "random_scenes",
-            # A collapse is part of what is compared: the night goes on.
-            "--budgets", ratio, "--accept-background", "--title", f"Recipes with {ratio} of the labels", *told,
-        ]))  # fmt: skip
-        reports[ratio] = json.loads((out / "report.json").read_text())
+        reports[ratio] = campaigns.report(work, f"ratio-{ratio.replace('/', '-')}", [
+            str(folder), "--recipes", *recipes, "--acquisitions", "random_scenes", "--budgets", ratio,
+            "--title", f"Recipes with {ratio} of the labels", *told,
+        ])  # fmt: skip
         yield dict(reports)
 
 
@@ -49,7 +43,7 @@ def _how(reports: dict[str, Any]) -> Iterator[str]:
     yield f"{told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes,"
     yield f"{images['test']} test images of {scenes['test']}. Training settings: {settings}. {told['hardware']}."
     yield "Test mIoU with background, percent: mean over seeds and half of its 95 % interval (Student's t)."
-    whole = _around(told["full_miou"], told["full_half_width"])
+    whole = around(told["full_miou"], told["full_half_width"])
     yield f"Last weights; test decided nothing. All labels, supervised: {whole}."
 
 
@@ -58,7 +52,7 @@ def _rows(reports: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for ratio, told in reports.items():
         for arm in told["arms"]:
-            figure = _around(arm["mean"][0], arm["half_width"][0])
+            figure = around(arm["mean"][0], arm["half_width"][0])
             yield f"| {ratio} ({arm['budgets'][0]}) | {_recipe(arm['name'])} | {figure} | {arm['image_passes']:,} |"
 
 
@@ -75,7 +69,3 @@ def _pairs(reports: dict[str, Any]) -> Iterator[str]:
 
 def _recipe(arm: str) -> str:
     return arm.partition(" + ")[0]
-
-
-def _around(mean: float, half: float | None) -> str:
-    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")

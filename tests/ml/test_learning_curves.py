@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.learning_curves import area, growing, half_width, holm, labels_to, sign_flip
+from ml.learning_curves import (
+    area,
+    growing,
+    half_width,
+    holm,
+    interval,
+    labels_to,
+    needed,
+    ratio,
+    seeds_drawn,
+    sign_flip,
+)
 
 heights = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -36,6 +47,31 @@ def test_labels_to_a_target_lie_on_the_line_between_two_budgets(target, expected
     found = labels_to([10, 20, 40], [0.2, 0.4, 0.6], target)
 
     assert found == (expected if expected is None else pytest.approx(expected))
+
+
+def test_nothing_is_said_of_a_curve_beyond_its_budgets():
+    first, within, beyond = (needed([10, 20, 40], [0.2, 0.4, 0.6], target) for target in (0.1, 0.5, 0.7))
+
+    assert (first, within, beyond) == ((0, 10), pytest.approx((30, 30)), (40, np.inf))
+    assert ratio(within, beyond) == pytest.approx((0, 30 / 40))
+    assert ratio(beyond, within) == pytest.approx((40 / 30, np.inf))
+    assert ratio(first, within) == pytest.approx((0, 1 / 3))
+    assert ratio(beyond, first) == (4, np.inf)
+
+
+def test_an_interval_holds_all_but_a_fortieth_on_either_side_and_may_have_no_end():
+    certain = [(float(number), float(number)) for number in range(101)]
+
+    assert interval(certain) == (2, 98)
+    assert interval([*certain, *[(40.0, np.inf)] * 3]) == (2, np.inf)
+
+
+def test_seeds_are_drawn_with_replacement():
+    drawn = seeds_drawn(3, np.random.default_rng(0), draws=500)
+
+    assert drawn.shape == (500, 3)
+    assert np.bincount(drawn.ravel()).tolist() == pytest.approx([500] * 3, rel=0.15)
+    assert len({tuple(sorted(one)) for one in drawn.tolist()}) == 10  # of three, with repetition
 
 
 @pytest.mark.parametrize("differences", [[0.1, 0.2, 0.3], [0.1, -0.2, 0.3, 0.05], [0.0, 0.0], [1.0] * 6])
