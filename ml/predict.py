@@ -41,7 +41,7 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
         raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
     if not 0 <= spec.threshold <= 1:
         raise SpecError(f"threshold: expected a probability, got {spec.threshold}; 0 keeps every pixel")
-    compute = choose(spec.threads)
+    compute = choose(spec.threads, precision=spec.precision)
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)
     second = _load_second(spec, folder, compute, channels) if spec.second else None

@@ -37,7 +37,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in HEARD:
         recipes.add_argument(f"--{name}", help="as of simulate")
     recipes.set_defaults(measure=_recipes)
-    for one in (training, smoke, recipes):
+    scoring = benches.add_parser("scoring", help="ppl's reliability scoring against the published loop")
+    scoring.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="canonical; default: generated")
+    scoring.add_argument("--work", type=Path, help="folder of the models, for the next call; default: none")
+    scoring.add_argument(
+        "--recipes", nargs="+", default=["ppl", "ppl_as_released"], choices=RECIPES, metavar="RECIPE",
+        help="whose training leaves the models",
+    )  # fmt: skip
+    scoring.add_argument(
+        "--train", type=json.loads, default={"steps": 200, "batch": 4, "precision": "auto"}, metavar="JSON",
+        help="over its settings",
+    )  # fmt: skip
+    scoring.add_argument("--labels", type=int, default=200, help="images to train on")
+    scoring.add_argument("--images", type=int, default=256, help="others, to score")
+    scoring.add_argument("--threads", type=int, nargs="+", default=[0], help="0 = all cores")
+    scoring.set_defaults(measure=_scoring)
+    for one in (training, smoke, recipes, scoring):
         one.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER", help="where to leave them")
 
 
@@ -72,6 +87,18 @@ def _smoke(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
 
     figures = smoke.measure(options.recipes)
     yield figures, smoke.table(figures)
+
+
+def _scoring(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
+    from ml.bench import scoring
+    from ml.progress import print_line
+
+    for figures in scoring.measure(
+        options.folder, options.work, recipes=options.recipes, settings=options.train, labels=options.labels,
+        images=options.images, threads=options.threads, say=print_line,
+    ):  # fmt: skip
+        (options.out / "scoring.svg").write_text(scoring.picture(figures))
+        yield figures, scoring.table(figures)
 
 
 def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
