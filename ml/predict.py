@@ -141,8 +141,8 @@ def _facts(  # noqa: PLR0917 - one batch and what is asked about it
         "embedding": embedding(model, images, compute),
     }
     if second is not None:
-        other = view(second, images)
-        facts["disagreement"] = reliability.disagreement(found.argmax(dim=1), other.argmax(dim=1))
+        masks, others = (one.max(dim=1).indices for one in (found, view(second, images)))
+        facts["disagreement"] = reliability.disagreement(masks, others)
     return facts
 
 
