@@ -11,7 +11,7 @@ from ml.__main__ import main
 from ml.bench import scoring
 from ml.spec import PredictSpec
 
-TINY = {"steps": 3, "batch": 2, "crop": 32, "network": {"name": "half_unet", "channels": 1, "width": 2}}
+SHORT = {"steps": 3, "batch": 2, "crop": 64}
 
 
 def test_the_published_loop_and_a_prediction_score_alike(toy, toy_checkpoints, tmp_path):
@@ -38,20 +38,22 @@ def test_ties_share_their_mean_rank():
     assert scoring.spearman(one, other) == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
 
 
+@pytest.mark.timeout(240)
 def test_bench_scoring_leaves_figures_a_table_and_a_picture_and_keeps_its_models(tmp_path):
+    synthetic.generate(tmp_path / "surfaces", images=20, size=200, seed=0)
     told = [
-        "bench", "scoring", "--recipes", "ppl", "--labels", "4", "--images", "6", "--threads", "1", "--train",
-        json.dumps(TINY), "--work", str(tmp_path / "work"), "--out", str(tmp_path),
+        "bench", "scoring", str(tmp_path / "surfaces"), "--recipes", "ppl", "--labels", "4", "--threads", "1",
+        "--train", json.dumps(SHORT), "--work", str(tmp_path / "work"), "--out", str(tmp_path), "--images",
     ]  # fmt: skip
-    assert main(told) == 0
+    assert main([*told, "2"]) == 0
     trained = (tmp_path / "work" / "ppl" / "result.json").stat().st_mtime_ns
-    assert main(told) == 0
+    assert main([*told, "16"]) == 0
 
     (row,) = json.loads((tmp_path / "scoring.json").read_text())["rows"]
     assert list(row["arms"]) == [scoring.RIVAL, *scoring.OURS]
     assert row["arms"][scoring.RIVAL]["ratio"] == 1
-    assert row["arms"]["fp32"]["spearman"] > 0.99
-    assert all(one["processor_ratio"] > 0 for one in row["arms"].values())
+    assert row["arms"]["fp32"]["spearman"] > 0.999
+    assert row["arms"]["foreground, auto"]["processor_ratio"] > 1, "half of what was measured on two quiet cores"
     assert "| ppl | half_unet, 1 ch. | 1 | bf16 |" in (tmp_path / "scoring.md").read_text()
     assert (tmp_path / "scoring.svg").read_text().count("<rect") == 1 + len(row["arms"])
     assert (tmp_path / "work" / "ppl" / "result.json").stat().st_mtime_ns == trained
