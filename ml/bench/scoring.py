@@ -270,7 +270,7 @@ def _how(told: dict[str, Any], on: dict[str, Any]) -> Iterator[str]:
 
 
 COLOURS = {RIVAL: "#555555", "fp32": "#4363d8", "bf16": "#3cb44b", "foreground, auto": "#f58231"}
-WIDTH, LEFT, RIGHT, BAR, GAP = 720, 230, 170, 16, 14
+WIDTH, LEFT, RIGHT, BAR, GAP = 720, 200, 220, 16, 14
 
 
 def picture(figures: dict[str, Any]) -> str:
