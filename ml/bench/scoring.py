@@ -140,7 +140,7 @@ def ours(spec: PredictSpec, folder: Path) -> list[float]:
 def published(spec: PredictSpec, folder: Path) -> list[float]:
     """Reliability of each sample as PPL's release scores it, in order; the masks are left as palette PNGs.
 
-    Source: the release's train.py, lines 359-389. Changed: pictures keep their size, and their masks are those of the
+    Source: the release's train.py, lines 373-389. Changed: pictures keep their size, and their masks are those of the
     last checkpoint, where the release asks another model once more (line 416).
     """
     device = choose(spec.threads).device
