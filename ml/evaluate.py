@@ -23,7 +23,7 @@ def evaluate(spec: EvaluateSpec, folder: Path, *, say: Say) -> EvaluateResult:
     Raises:
         SpecError: the spec cannot be run, or no pixel of the truth counts.
     """
-    compute = choose(spec.threads)
+    compute = choose(spec.threads, precision=spec.precision)
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)
     classes = len(spec.classes) + 1

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
 from itertools import product
 from pathlib import Path
 from typing import cast
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ml import checkpoint, data
-from ml.device import Compute
+from ml.device import PRECISIONS, Compute
 from ml.networks import Segmenter
 from ml.spec import EvaluateSpec, PredictSpec, SpecError
 
@@ -36,6 +36,8 @@ def load_models(spec: PredictSpec | EvaluateSpec, folder: Path, compute: Compute
             f"window, overlap: expected 0 or 32 pixels and more, and a share below 1, "
             f"got {spec.window} and {spec.overlap}; the crop of the training is a good window"
         )
+    if spec.precision not in {"auto", *PRECISIONS}:
+        raise SpecError(f"precision: expected auto, {', '.join(PRECISIONS)}, got {spec.precision!r}")
     pairs = [checkpoint.load(folder / name, classes=spec.classes) for name in spec.checkpoints]
     channels = {facts.network.channels for _, facts in pairs}
     if len(channels) > 1:
@@ -84,14 +86,15 @@ def probabilities(
     pictures = images.to(compute.device).float().div(255).contiguous(memory_format=torch.channels_last)
     mirrors: list[list[int]] = [[], [-1], [-2], [-2, -1]] if flip else [[]]
     show = partial(_shown, model, window=window, overlap=overlap, at_once=at_once)
-    total = torch.zeros((), device=compute.device)
+    size = list(pictures.shape[-2:])
     with torch.inference_mode(), compute.autocast():
-        for scale in scales:
-            scaled = _resized(pictures, [max(1, round(scale * side)) for side in pictures.shape[-2:]])
-            for axes in mirrors:
-                total = total + _resized(show(scaled.flip(axes)).flip(axes), list(pictures.shape[-2:]))
-    # argmax makes background of it without a word.
-    if not total.isfinite().all():
+        sized = (_resized(pictures, [max(1, round(scale * side)) for side in size]) for scale in scales)
+        total = reduce(
+            torch.add,
+            (_resized(_mirrored(show(_mirrored(one, axes)), axes), size) for one in sized for axes in mirrors),
+        )
+    # argmax makes background of it without a word. One number that is none spoils the sum.
+    if not total.sum().isfinite():
         raise ArithmeticError(
             "expected probabilities, got what is no number; train the model again, or compute in fp32"
         )
@@ -130,6 +133,10 @@ def _starts(length: int, window: int, overlap: float) -> list[int]:
 def _hill(length: int, device: torch.device) -> Tensor:
     """(length,) above 0, highest in the middle."""
     return torch.hann_window(length + 2, periodic=False, device=device)[1:-1]
+
+
+def _mirrored(pictures: Tensor, axes: list[int]) -> Tensor:
+    return pictures.flip(axes) if axes else pictures  # without axes, flip copies
 
 
 def _resized(pictures: Tensor, size: list[int]) -> Tensor:

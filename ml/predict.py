@@ -41,7 +41,7 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
         raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
     if not 0 <= spec.threshold <= 1:
         raise SpecError(f"threshold: expected a probability, got {spec.threshold}; 0 keeps every pixel")
-    compute = choose(spec.threads)
+    compute = choose(spec.threads, precision=spec.precision)
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)
     second = _load_second(spec, folder, compute, channels) if spec.second else None
@@ -141,8 +141,8 @@ def _facts(  # noqa: PLR0917 - one batch and what is asked about it
         "embedding": embedding(model, images, compute),
     }
     if second is not None:
-        other = view(second, images)
-        facts["disagreement"] = reliability.disagreement(found.argmax(dim=1), other.argmax(dim=1))
+        masks, others = (one.max(dim=1).indices for one in (found, view(second, images)))
+        facts["disagreement"] = reliability.disagreement(masks, others)
     return facts
 
 

@@ -189,6 +189,7 @@ class PredictSpec:
     stable: str = "foreground"  # key of ml.reliability.STABILITIES: how far the checkpoints agree
     facts: bool = False  # leave facts.npz, by which questions are chosen (ml.facts)
     second: str | None = None  # checkpoint of another model: facts tell how far its masks are from those of the last
+    precision: str = "auto"  # auto (bf16 where the machine is fast at it), fp32, bf16, fp16
     threads: int = 0
     cache: str | None = None
 
@@ -225,10 +226,11 @@ class EvaluateSpec:
     checkpoints: tuple[str, ...]
     samples: tuple[Sample, ...]
     batch: int = 16
-    flip: bool = False  # this and the next three as in PredictSpec
+    flip: bool = False  # this and the next four as in PredictSpec
     scales: tuple[float, ...] = (1.0,)
     window: int = 0
     overlap: float = 0.5
+    precision: str = "auto"
     threads: int = 0
     cache: str | None = None
 

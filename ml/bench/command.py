@@ -37,12 +37,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in HEARD:
         recipes.add_argument(f"--{name}", help="as of simulate")
     recipes.set_defaults(measure=_recipes)
+    scoring = benches.add_parser("scoring", help="ppl's reliability scoring against the published loop")
+    _scoring_options(scoring)
     active = benches.add_parser("active", help="labels needed, by way of asking; may be resumed")
     _active_options(active)
     student = benches.add_parser("student", help="our small network, taught, beside others; may be resumed")
     _student_options(student)
-    for one in (training, smoke, recipes, active, student):
+    for one in (training, smoke, recipes, scoring, active, student):
         one.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER", help="where to leave them")
+
+
+def _scoring_options(scoring: argparse.ArgumentParser) -> None:
+    scoring.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="canonical; default: generated")
+    scoring.add_argument("--work", type=Path, help="folder of the models, for the next call; default: none")
+    scoring.add_argument(
+        "--recipes", nargs="+", default=["ppl", "ppl_as_released"], choices=RECIPES, metavar="RECIPE",
+        help="whose training leaves the models",
+    )  # fmt: skip
+    scoring.add_argument(
+        "--train", type=json.loads, default={"steps": 200, "batch": 4, "precision": "auto"}, metavar="JSON",
+        help="over its settings",
+    )  # fmt: skip
+    scoring.add_argument("--labels", type=int, default=200, help="images to train on")
+    scoring.add_argument("--images", type=int, default=256, help="others, to score")
+    scoring.add_argument("--threads", type=int, nargs="+", default=[0], help="0 = all cores")
+    scoring.set_defaults(measure=_scoring)
 
 
 def _active_options(active: argparse.ArgumentParser) -> None:
@@ -104,6 +123,17 @@ def _smoke(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
 
     figures = smoke.measure(options.recipes)
     yield figures, smoke.table(figures)
+
+
+def _scoring(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:
+    from ml.bench import scoring
+    from ml.progress import print_line
+
+    for figures in scoring.measure(
+        options.folder, options.work, recipes=options.recipes, settings=options.train, labels=options.labels,
+        images=options.images, threads=options.threads, say=print_line,
+    ):  # fmt: skip
+        yield figures, scoring.table(figures), scoring.picture(figures)
 
 
 def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:

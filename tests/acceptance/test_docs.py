@@ -59,7 +59,7 @@ def test_the_management_commands_work_in_reading_order(stack, surfaces, tmp_path
 def test_the_researchers_commands_work_in_reading_order(tmp_path):
     told = of(f"{PYTHON} -m ml ")
     specs = iter(("train", "distil", "predict", "evaluate"))
-    assert len(told) == 15
+    assert len(told) == 16
     published = library("segmentation_models_pytorch").FPN("resnet18", encoder_weights=None, classes=4)
     torch.save({"state_dict": published.state_dict()}, tmp_path / "published.pth")
 

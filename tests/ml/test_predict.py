@@ -176,6 +176,7 @@ def test_images_of_several_sizes_come_back_each_at_its_own(spec, tmp_path):
         ({"window": 8}, "window, overlap: expected 0 or 32 pixels and more"),
         ({"overlap": 1.0}, "window, overlap: expected .* a share below 1"),
         ({"threshold": float("nan")}, "threshold: expected a probability, got nan"),
+        ({"precision": "fp8"}, "precision: expected auto, fp32, bf16, fp16, got 'fp8'"),
     ],
 )
 def test_a_prediction_that_cannot_run_is_refused_and_leaves_no_masks(spec, tmp_path, change, message):
