@@ -137,17 +137,18 @@ def _not_yet(stage: Stage, predicted: Stage | None) -> str:
 
 
 def _read(stage: Stage, predicted: Stage, *, highest: int) -> _Judged:
-    # As text, to be read at once: a list for each of ten thousand rows takes longer.
-    pixels = Cast("class_pixels", TextField())
-    rows = list(verdicts.judged(stage, predicted).values_list("pk", "score", "accepted", "reliability", pixels))
-    keys, scores, accepted, reliability, texts = zip(*rows, strict=True) if rows else ((),) * 5
-    shows = classes_shown(json.loads(f"[{','.join(texts)}]") if texts else np.zeros((0, highest + 1)))
     by = str(stage.settings.get("by", BY))
+    # Columns as they are, lists as text that is read at once: a conversion for each of ten thousand rows is felt.
+    columns = ("pk", "accepted", "reliability", "confidence" if by == BY else by, Cast("class_pixels", TextField()))
+    rows = list(verdicts.judged(stage, predicted).values_list(*columns))
+    texts = ",".join([row[4] for row in rows])
+    shows = classes_shown(json.loads(f"[{texts}]") if rows else np.zeros((0, highest + 1)))
+    ranked = by == BY and any(row[2] is not None for row in rows)
     return _Judged(
-        score="confidence" if by == BY and not any(one is not None for one in reliability) else by,
-        keys=np.array(keys, dtype=np.int64),
-        scores=np.array(scores, dtype=np.float64),
-        accepted=np.array(accepted, dtype=np.bool_),
+        score=by if ranked or by != BY else "confidence",
+        keys=np.array([row[0] for row in rows], dtype=np.int64),
+        scores=np.array([row[2] if ranked and row[2] is not None else row[3] for row in rows], dtype=np.float64),
+        accepted=np.array([row[1] for row in rows], dtype=np.bool_),
         # A class that came after the prediction has no column there.
         shows=np.pad(shows, ((0, 0), (0, max(0, highest + 1 - shows.shape[1])))),
         group=counted_for(shows) if stage.settings.get("per_class") else np.full(len(shows), ALL),
