@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from math import floor, isfinite
 from typing import Any, Protocol, TypeVar
 
-from ml.acquisition import shown
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ml.acquisition import SHOWN
 
 
 class CollapsedError(ArithmeticError):
@@ -68,11 +71,31 @@ def accepted_of(count: int, settings: Mapping[str, Any]) -> int:
     return floor(share * count)
 
 
+def classes_shown(pixels: ArrayLike) -> NDArray[np.bool_]:
+    """(N, K) bool: which classes a mask shows by more than stray pixels; the first column: that it shows none.
+
+    pixels: (N, K) counts of each class, background first.
+    """
+    counts = np.asarray(pixels)
+    shows: NDArray[np.bool_] = counts > SHOWN * counts.sum(axis=1, keepdims=True)
+    shows[:, 0] = ~shows[:, 1:].any(axis=1)
+    return shows
+
+
+def counted_for(shows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N,): the class that each image is ranked with, of those it shows the one that fewest show.
+
+    shows: (N, K), as `classes_shown`.
+    """
+    classes: NDArray[np.int64] = np.where(shows, shows.sum(axis=0), len(shows) + 1).argmin(axis=1)
+    return classes
+
+
 def _places_within_classes(ranked: Sequence[Trusted]) -> list[float]:
     """[0, 1) for each: how many of the same class stand before it, of all of that class. 0 belongs to the best."""
-    shows = [shown(one.class_pixels) for one in ranked]
-    images = Counter(index for one in shows for index in one)
-    classes = [min(one, key=images.__getitem__, default=0) for one in shows]
+    if not ranked:
+        return []
+    classes = counted_for(classes_shown([one.class_pixels for one in ranked])).tolist()
     sizes, before = Counter(classes), Counter[int]()
     places = []
     for index in classes:

@@ -10,10 +10,11 @@ from django.urls import reverse
 
 from catalog import browsing, describing
 from catalog.models import DefectClass, Image, Project, Split
-from console import dataset, holdings, leaks
+from console import dataset, holdings, leaks, masks
 from console.dataset import Filters
 from console.pictures import SEE_TRUTH
-from rounds.models import PseudoLabel
+from console.verdicts import Verdict
+from rounds.models import Prediction, PseudoLabel
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def images(request: HttpRequest, pk: int) -> HttpResponse:
     """The images of a project with their masks: a page of them, or the tiles that follow."""
     project = get_object_or_404(Project, pk=pk)
     classes = list(project.classes.all())
-    filters = dataset.filters_of(request.GET, classes)
+    filters = dataset.filters_of(request.GET, project, classes)
     truth = request.user.has_perm(SEE_TRUTH)
     found = dataset.found(project, filters, truth=truth)
     after = request.GET.get("after", "")
@@ -65,12 +66,12 @@ def image(request: HttpRequest, pk: int) -> HttpResponse:
     one = get_object_or_404(rows, pk=pk)
     truth = request.user.has_perm(SEE_TRUTH)
     classes = {each.index: each for each in one.project.classes.all()}
-    masks = dataset.masks_of([one], classes, sources=dataset.SOURCES, truth=truth)[one.pk]
+    found = list(masks.masks_of([one], classes, sources=masks.SOURCES, truth=truth)[one.pk].values())
     context = {
         "image": one,
         "project": one.project,
-        "view": dataset.view_address(one),
-        "masks": [_described(source, mask, classes) for source, mask in masks.items()],
+        "view": masks.view_address(one),
+        "masks": [_described(mask, classes) for mask in [*_asked_for(request, one, classes), *found]],
         "company": one.scene.images.exclude(pk=one.pk).count(),
         "scene": reverse("images", args=[one.project_id]) + Filters(scene=str(one.scene_id)).address(),
     }
@@ -92,15 +93,23 @@ def statistics(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "console/statistics.html", context)
 
 
-def _described(source: str, mask: dataset.Mask, classes: dict[int, DefectClass]) -> dict[str, Any]:
+def _asked_for(request: HttpRequest, image: Image, classes: dict[int, DefectClass]) -> list[masks.Mask]:
+    """The mask of the prediction that the address names: whoever comes from it among others wants to see it first."""
+    key = request.GET.get("prediction", "")
+    rows = image.predictions.filter(pk=key).select_related("model__project", "image") if dataset.is_key(key) else ()
+    return [one.mask for one in masks.tiles_of(list(rows), classes) if one.mask]
+
+
+def _described(mask: masks.Mask, classes: dict[int, DefectClass]) -> dict[str, Any]:
     row = mask.row
+    prediction = row.prediction if isinstance(row, PseudoLabel) else row if isinstance(row, Prediction) else None
     return {
-        "source": source,
-        "words": dataset.SOURCES[source],
+        "source": mask.source,
+        "words": masks.SOURCES.get(mask.source, "predicted"),
         "layer": mask.layer,
         "classes": [classes[index] for index in sorted(mask.shows or ()) if index in classes],
         "known": mask.shows is not None,
-        "pseudo": row if isinstance(row, PseudoLabel) else None,
+        "prediction": prediction,
         "row": row,
     }
 
@@ -109,7 +118,7 @@ def _facets(filters: Filters, classes: Sequence[DefectClass], counts: dict[str, 
     splits = {"": "all", **{one.value: one.label for one in Split}, browsing.KEPT_OUT: "kept out"}
     shown = {"": ("anything", ""), **{str(one.index): (one.name, one.colour) for one in classes},
              str(browsing.NO_DEFECT): ("no defect", "")}  # fmt: skip
-    sources = {"": "whatever there is", **dataset.SOURCES, dataset.NO_MASK: "no mask yet"}
+    sources = {"": "whatever there is", **masks.SOURCES, dataset.NO_MASK: "no mask yet"}
     scenes = {"": "all", dataset.COMPANY: "seen more than once"}
     if filters.scene not in scenes:
         scenes[filters.scene] = f"scene {filters.scene}"
@@ -122,10 +131,19 @@ def _facets(filters: Filters, classes: Sequence[DefectClass], counts: dict[str, 
             Choice(words, filters.address(shows=value), filters.shows == value, colour)
             for value, (words, colour) in shown.items()
         ]),
-        Facet("Mask is", [
+        _of_verdict(filters, filters.verdict) if filters.verdict else Facet("Mask is", [
             Choice(words, filters.address(source=value), filters.source == value) for value, words in sources.items()
         ]),
         Facet("Surface", [
             Choice(words, filters.address(scene=value), filters.scene == value) for value, words in scenes.items()
         ]),
     ]  # fmt: skip
+
+
+def _of_verdict(filters: Filters, verdict: Verdict) -> Facet:
+    """In place of whose masks: what the stage did with its own."""
+    both = sorted([verdict, verdict.opposite()], key=str)
+    return Facet(f"Round {verdict.stage.round.number}, {verdict.stage.name}", [
+        *(Choice(one.word, filters.address(verdict=one), one == verdict) for one in both),
+        Choice("all images", filters.address(verdict=None), chosen=False),
+    ])  # fmt: skip

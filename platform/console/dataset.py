@@ -9,59 +9,39 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.http import QueryDict
-from django.urls import reverse
 
 from catalog import browsing
-from catalog.models import DefectClass, Image, Label, Project, Split
-from console import overlays
-from console.pictures import MASKS, NAMED, shard_identity
-from rounds.models import PseudoLabel, StageFile
+from catalog.models import DefectClass, Image, Project, Split
+from console import masks, verdicts
+from console.masks import SOURCES, Tile
+from console.verdicts import Verdict
+from rounds.models import Prediction, PseudoLabel
 
 PAGE = 96  # images: two screens of a large window
-# Whose masks; where an image has several, the first of these is shown.
-SOURCES = {"people": "drawn by people", "import": "came with the images", "script": "by a script",
-           "pseudo": "pseudo-labels"}  # fmt: skip
 NO_MASK = "none"
 COMPANY = "several"  # asked for as a scene: surfaces that several images show
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What is asked for; empty: everything. `scene`: one by its number, or COMPANY."""
+    """What is asked for; empty: everything. `scene`: one by its number, or COMPANY.
+
+    verdict: the masks that a select stage accepted, or those that it refused, instead of the masks of a source.
+    """
 
     split: str = ""
     shows: str = ""  # index of a class; "0": no defect
     source: str = ""
     scene: str = ""
     name: str = ""
+    verdict: Verdict | None = None
 
-    def address(self, **others: str) -> str:
+    def address(self, **others: Any) -> str:
         """The query of the same page with some filters changed."""
         asked = {name: value for name, value in vars(replace(self, **others)).items() if value}
         return f"?{urlencode(asked)}"
-
-
-@dataclass(frozen=True)
-class Mask:
-    """A mask that an image has: whose, what it shows (None: not known yet), where its pictures are."""
-
-    source: str
-    shows: frozenset[int] | None
-    thumbnail: str
-    layer: str
-    row: Any  # the label, given truth or pseudo-label
-
-
-@dataclass(frozen=True)
-class Tile:
-    """An image on the page, with the mask that is shown; `plain` is its picture without."""
-
-    image: Image
-    mask: Mask | None
-    plain: str
-    classes: tuple[DefectClass, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,7 @@ class Page:
     after: int | None  # the image the next page goes on after; None: this is the last
 
 
-def filters_of(asked: QueryDict, classes: Collection[DefectClass]) -> Filters:
+def filters_of(asked: QueryDict, project: Project, classes: Collection[DefectClass]) -> Filters:
     """The filters of a query; what is not understood is left out."""
     known = {
         "split": {*Split.values, browsing.KEPT_OUT},
@@ -81,7 +61,12 @@ def filters_of(asked: QueryDict, classes: Collection[DefectClass]) -> Filters:
     scene = asked.get("scene", "")
     # Nine digits: PostgreSQL refuses what does not fit a bigint.
     understood = scene if scene == COMPANY or (scene.isascii() and scene.isdigit() and len(scene) < 10) else ""
-    return Filters(**chosen, scene=understood, name=asked.get("name", "").replace("\0", "").strip()[:100])
+    return Filters(
+        **chosen,
+        scene=understood,
+        name=asked.get("name", "").replace("\0", "").strip()[:100],
+        verdict=verdicts.of_text(asked.get("verdict", ""), project),
+    )
 
 
 def found(project: Project, filters: Filters, *, truth: bool) -> QuerySet[Image]:
@@ -94,46 +79,28 @@ def found(project: Project, filters: Filters, *, truth: bool) -> QuerySet[Image]
     if filters.scene:
         company = filters.scene == COMPANY
         images = images.filter(browsing.with_company(project.pk) if company else Q(scene=filters.scene))
-    if filters.source or filters.shows:
+    if filters.verdict:
+        images = images.filter(pk__in=_judged_showing(project, filters.verdict, filters.shows).values("image"))
+    elif filters.source or filters.shows:
         images = images.filter(_masked(project, filters, truth=truth))
     return images
 
 
 def page(images: QuerySet[Image], project: Project, filters: Filters, *, after: str, truth: bool) -> Page:
     """The images that come after the one with this key (empty: the first), with their masks."""
+    classes = {one.index: one for one in project.classes.all()}
+    if filters.verdict:
+        return _judged_page(images, filters.verdict, classes, after=after)
     # Images of one surface stand together where only those are asked for.
     order = ("scene_id", "name") if filters.scene == COMPANY else ("name",)
-    last = Image.objects.filter(project=project, pk=after).values_list(*order).first() if _is_key(after) else None
+    last = Image.objects.filter(project=project, pk=after).values_list(*order).first() if is_key(after) else None
     if last:
         images = images.filter(_beyond(order, last))
     some = list(images.order_by(*order)[: PAGE + 1])
-    classes = {one.index: one for one in project.classes.all()}
-    masks = masks_of(some[:PAGE], classes, sources=[filters.source] if filters.source else list(SOURCES), truth=truth)
-    tiles = [tile(image, next(iter(masks[image.pk].values()), None), classes) for image in some[:PAGE]]
+    sources = [filters.source] if filters.source else list(SOURCES)
+    found = masks.masks_of(some[:PAGE], classes, sources=sources, truth=truth)
+    tiles = [masks.tile(image, next(iter(found[image.pk].values()), None), classes) for image in some[:PAGE]]
     return Page(tiles, tiles[-1].image.pk if len(some) > PAGE else None)
-
-
-def tile(image: Image, mask: Mask | None, classes: Mapping[int, DefectClass]) -> Tile:
-    shown = tuple(classes[index] for index in sorted(mask.shows or ()) if index in classes) if mask else ()
-    return Tile(image, mask, _named(reverse("image-thumbnail", args=[image.pk]), image), shown)
-
-
-def view_address(image: Image) -> str:
-    """Where the large view of an image is."""
-    return _named(reverse("image-view", args=[image.pk]), image)
-
-
-def masks_of(
-    images: Collection[Image], classes: Mapping[int, DefectClass], *, sources: Collection[str], truth: bool
-) -> dict[int, dict[str, Mask]]:
-    """The masks of each image by source, in the order of SOURCES; those of other sources are left out."""
-    views = {image.pk: image for image in images}
-    colours = {index: one.colour for index, one in classes.items()}
-    masks: dict[int, dict[str, Mask]] = {pk: {} for pk in views}
-    for source in (one for one in SOURCES if one in sources):
-        for mask in _of_source(source, views, colours, truth=truth):
-            masks[mask.row.image_id].setdefault(source, mask)
-    return masks
 
 
 def in_splits(project: Project) -> dict[str, int]:
@@ -142,68 +109,6 @@ def in_splits(project: Project) -> dict[str, int]:
     counted = {split: Count("pk", filter=one) for split, one in asked.items()}
     counts = Image.objects.filter(project=project).aggregate(every=Count("pk"), **counted)
     return {"": counts.pop("every"), **counts}
-
-
-def _of_source(source: str, views: Mapping[int, Image], colours: Mapping[int, str], *, truth: bool) -> list[Mask]:
-    if source == "pseudo":
-        return _pseudo(views, colours)
-    given = browsing.truth_of(views).values() if source == "import" and truth else ()
-    labels = _labels(source).filter(image__in=views).select_related("annotator")
-    return [
-        *(_of_label(source, label, views[label.image_id], colours) for label in labels),
-        *(
-            _mask(source, one, one.classes, one.sha256, views[one.image_id], colours, {}, prefix="truth-")
-            for one in given
-        ),
-    ]
-
-
-def _of_label(source: str, label: Label, image: Image, colours: Mapping[int, str]) -> Mask:
-    return _mask(source, label, label.classes, label.sha256, image, colours, {"label": label.pk})
-
-
-def _pseudo(views: Mapping[int, Image], colours: Mapping[int, str]) -> list[Mask]:
-    rows = list(_latest_pseudo().filter(image__in=views).select_related("prediction__model", "stage__round__campaign"))
-    shards = dict(
-        StageFile.objects.filter(stage__in={one.prediction.stage_id for one in rows}, name=MASKS).values_list(
-            "stage", "sha256"
-        )
-    )
-    return [
-        _mask(
-            "pseudo",
-            one,
-            [index for index, pixels in enumerate(one.prediction.class_pixels) if index and pixels],
-            shard_identity(shards[one.prediction.stage_id], one.prediction.member),
-            views[one.image_id],
-            colours,
-            {"prediction": one.prediction_id},
-        )
-        for one in rows
-        if one.prediction.stage_id in shards
-    ]
-
-
-def _mask(  # noqa: PLR0917 - one description of a mask
-    source: str,
-    row: Any,
-    shows: Collection[int] | None,
-    identity: str,
-    image: Image,
-    colours: Mapping[int, str],
-    arguments: Mapping[str, int],
-    prefix: str = "image-",
-) -> Mask:
-    kwargs = {"pk": image.pk, **arguments}
-    thumbnail, layer = (
-        _named(reverse(f"{prefix}{kind}", kwargs=kwargs), image, identity, colours) for kind in ("overlay", "mask")
-    )
-    return Mask(source, None if shows is None else frozenset(shows), thumbnail, layer, row)
-
-
-def _named(address: str, image: Image, identity: str = "", colours: Mapping[int, str] | None = None) -> str:
-    """An address that names the picture it leads to: it may be kept for good."""
-    return f"{address}?v={overlays.key(image.view_sha256, identity, colours)[:NAMED]}"
 
 
 def _masked(project: Project, filters: Filters, *, truth: bool) -> Q:
@@ -232,24 +137,13 @@ def _having(source: str, project: Project, showing: int | None, *, truth: bool) 
     """Of images: those that have a mask of this source that shows this (None: anything)."""
     if source == "pseudo":
         return Q(pk__in=_pseudo_showing(project, showing).values("image"))
-    labels = _labels(source).filter(browsing.shows(showing), image__project=project)
+    labels = masks.labels_from(source).filter(browsing.shows(showing), image__project=project)
     having = Q(pk__in=labels.values("image"))
     return having | browsing.with_truth(project.pk, showing) if source == "import" and truth else having
 
 
-def _labels(source: str) -> QuerySet[Label]:
-    labels = browsing.counting(scripted=source == "script")
-    return labels if source == "script" else labels.filter(annotator__isnull=source == "import")
-
-
-def _latest_pseudo() -> QuerySet[PseudoLabel]:
-    """The newest pseudo-label of each image."""
-    newer = PseudoLabel.objects.filter(image=OuterRef("image"), stage__gt=OuterRef("stage"))
-    return PseudoLabel.objects.filter(~Exists(newer))  # a stage accepts an image once
-
-
 def _pseudo_showing(project: Project, showing: int | None) -> QuerySet[PseudoLabel]:
-    pseudo = _latest_pseudo().filter(image__project=project)
+    pseudo = masks.latest_pseudo().filter(image__project=project)
     if showing is None:
         return pseudo
     if showing == browsing.NO_DEFECT:
@@ -258,7 +152,25 @@ def _pseudo_showing(project: Project, showing: int | None) -> QuerySet[PseudoLab
     return pseudo.filter(**{f"prediction__class_pixels__{showing}__gt": 0})
 
 
-def _is_key(text: str) -> bool:
+def _judged_showing(project: Project, verdict: Verdict, shows: str) -> QuerySet[Prediction]:
+    predictions = verdicts.of(verdict)
+    if not shows:
+        return predictions
+    return verdicts.showing(predictions, int(shows), project.classes.values_list("index", flat=True))
+
+
+def _judged_page(images: QuerySet[Image], verdict: Verdict, classes: Mapping[int, DefectClass], *, after: str) -> Page:
+    """The most trustworthy first.  images: those that fit, of this verdict."""
+    order = ("doubt", "image__name")
+    judged = verdicts.judged(verdict.stage, verdict.predicted).annotate(doubt=1 - F("score"))
+    last = judged.filter(image=int(after)).values_list(*order).first() if is_key(after) else None
+    asked = judged.filter(_beyond(order, last)) if last else judged
+    rows = asked.filter(image__in=images).select_related("image").defer("image__descriptor")
+    some = list(rows.order_by(*order)[: PAGE + 1])
+    return Page(masks.tiles_of(some[:PAGE], classes), some[PAGE - 1].image_id if len(some) > PAGE else None)
+
+
+def is_key(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.utils.safestring import SafeString
 
 from catalog.models import DefectClass, Image, Project
-from console import dataset
+from console import masks
 from console.charts import columns
-from console.dataset import Tile
+from console.masks import Tile
 from console.words import SPLITS, count
 
 DRAWN = ("people", "import")  # whose masks the statistics are about
@@ -37,15 +37,15 @@ class Samples:
 def shown(project: Project, figures: dict[str, Any], *, truth: bool) -> dict[str, Any]:
     """The figures as the page takes them."""
     classes = {one.index: one for one in project.classes.all()}
-    masks = figures["masks"]
+    masked = figures["masks"]
     rows = [
-        _row(classes[told["index"]], told, together, masks)
+        _row(classes[told["index"]], told, together, masked)
         for told, together in zip(figures["classes"], figures["together"], strict=True)
         if told["index"] in classes
     ]
     return {
         "figures": figures,
-        "clean": figures["clean"] / masks if masks else None,
+        "clean": figures["clean"] / masked if masked else None,
         "splits": [(words, figures["splits"][split]) for split, words in SPLITS.items()],
         "classes": rows,
         "gallery": _gallery(figures["gallery"], classes, truth=truth),
@@ -68,8 +68,8 @@ def _row(of: DefectClass, told: Mapping[str, Any], together: Sequence[int], mask
 def _gallery(told: Sequence[Mapping[str, Any]], classes: Mapping[int, DefectClass], *, truth: bool) -> list[Samples]:
     wanted = {pk for row in told for pk in row["images"]}
     images = Image.objects.filter(pk__in=wanted).defer("descriptor").in_bulk()
-    masks = dataset.masks_of(images.values(), classes, sources=DRAWN, truth=truth)
-    tiles = {pk: dataset.tile(one, next(iter(masks[pk].values()), None), classes) for pk, one in images.items()}
+    drawn = masks.masks_of(images.values(), classes, sources=DRAWN, truth=truth)
+    tiles = {pk: masks.tile(one, next(iter(drawn[pk].values()), None), classes) for pk, one in images.items()}
     # Whose masks may not be seen must not be told by the company of an image either.
     seen = [(row, [tiles[pk] for pk in row["images"] if pk in tiles and tiles[pk].mask]) for row in told]
     return [Samples(classes.get(row["index"]), some) for row, some in seen if some]

@@ -15,7 +15,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from catalog import describing
 from catalog.models import Import, Project
-from console import leaks, steps, tables
+from console import curves, leaks, selections, steps, tables
 from labelling.models import LabellingProject, RemoteAnnotation, Task
 from rounds.models import Acquisition, Campaign, Evaluation, ModelVersion, Round, Stage, Status
 from rounds.promotion import succession
@@ -87,7 +87,7 @@ def campaign(request: HttpRequest, pk: int) -> HttpResponse:
         "labels": found.labels().count(),
         "step": steps.step_of(found, rounds[-1] if rounds else None),
         "rows": rows,
-        "curve": tables.learning_curve(rows),
+        "curve": curves.learning_curve(rows),
         "over": tables.measured_over(one for row in rows for one in row.models),
         "leaks": leaks.of_project(found.project),
         "triggers": steps.triggers(found),
@@ -117,7 +117,7 @@ def round_(request: HttpRequest, pk: int) -> HttpResponse:
         "models": models,
         "over": tables.measured_over(models),
         "leaks": leaks.of_project(found.campaign.project),
-        "strips": [one for at, stage in enumerate(stages) if (one := tables.strip(stage, stages[:at]))],
+        "selections": selections.selections(stages, {one.index: one for one in found.campaign.project.classes.all()}),
         "asked": asked.select_related("image", "prediction", "task__project")[:ASKED],
         "answers": answers,
         "newer": found.campaign.rounds.filter(number__gt=found.number).first(),

@@ -3,18 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, F, Prefetch, Q, QuerySet
-from django.utils.safestring import SafeString
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from catalog.models import DefectClass, Split
-from console.charts import Line, Point, line_chart
 from console.steps import state_of
-from console.words import SPLITS, count, over, percent
+from console.words import count, over
+from ml.selection import looks_at_pool
 from rounds.models import (
     Acquisition,
     Evaluation,
     ModelVersion,
-    Prediction,
     PseudoLabel,
     Purpose,
     Round,
@@ -23,7 +21,6 @@ from rounds.models import (
     Status,
 )
 
-STRIP = 8  # pictures in a strip: one row at laptop width
 SHOWN_SPLITS = (Split.TEST, Split.VAL)  # in this order
 BACKGROUND = "#8a8f98"
 
@@ -50,7 +47,10 @@ class StageRow:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A trained model with what it saw and how it did on the splits, in the order of SHOWN_SPLITS."""
+    """A trained model with what it saw and how it did on the splits, in the order of SHOWN_SPLITS.
+
+    pool: it was shown images without label and pseudo-label as well.
+    """
 
     model: ModelVersion
     name: str
@@ -58,6 +58,7 @@ class ModelRow:
     pseudo: int | None
     evaluations: tuple[Evaluation | None, ...]
     distilled: bool = False
+    pool: bool = False
 
     def miou(self, split: str) -> float | None:
         one = self.evaluations[SHOWN_SPLITS.index(Split(split))]
@@ -73,18 +74,6 @@ class RoundRow:
     models: tuple[ModelRow, ...]
     pseudo_labels: int
     asked: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """What one selection accepted and what it left, each with a few pictures."""
-
-    stage: Stage
-    accepted: int
-    rule: str
-    taken: list[PseudoLabel]
-    left: int
-    doubtful: list[Prediction]
 
 
 @dataclass(frozen=True)
@@ -162,53 +151,10 @@ def round_rows(rounds: Sequence[Round]) -> list[RoundRow]:
     ]
 
 
-def learning_curve(rows: Sequence[RoundRow]) -> SafeString:
-    """Labels against mIoU of each round's last model, one line a split; nothing before there are two rounds of it.
-
-    Those distilled for the line are left out: a smaller network would look like a worse round.
-    """
-    trained = [[one for one in row.models if not one.distilled] for row in rows]
-    last = [models[-1] for models in trained if models and any(models[-1].evaluations)]
-    if len(last) < 2:
-        return SafeString()
-    lines = [
-        Line(
-            SPLITS[split],
-            tuple(
-                Point(one.labelled, miou, f"{SPLITS[split]} {percent(miou)} with {count(one.labelled, 'label')}")
-                for one in last
-                if one.labelled is not None and (miou := one.miou(split)) is not None
-            ),
-        )
-        for split in SHOWN_SPLITS
-    ]
-    return line_chart(lines, title="Mean IoU of each round's last model over labels", x_label="labels trained on")
-
-
 def measured_over(rows: Iterable[ModelRow]) -> str:
     """What the figures of these models were taken over, once for all of them."""
     evaluations = [one for row in rows for one in row.evaluations if one]
     return "; ".join(dict.fromkeys(over(one.split, one.images) for one in evaluations))
-
-
-def strip(stage: Stage, before: Sequence[Stage]) -> Strip | None:
-    """The pictures of a selection; `before` are the stages ahead of it. None for any other stage."""
-    predicted = [one for one in before if one.kind == "predict"]
-    if stage.kind != "select" or stage.status != Status.DONE or not predicted:
-        return None
-    accepted = stage.pseudo_labels.select_related("prediction")
-    surest = F("reliability").desc(nulls_last=True)
-    taken_so_far = Q(pseudo_labels__stage__round=stage.round_id, pseudo_labels__stage__position__lte=stage.position)
-    left = Prediction.objects.filter(stage=predicted[-1]).exclude(taken_so_far)
-    taken = list(accepted.order_by(surest, "pk")[:STRIP])
-    return Strip(
-        stage=stage,
-        accepted=accepted.count(),
-        rule=taken[0].rule if taken else "",
-        taken=taken,
-        left=left.count(),
-        doubtful=list(left.order_by(F("reliability").asc(nulls_last=True), "pk")[:STRIP]),
-    )
 
 
 def class_rows(classes: Sequence[DefectClass], evaluations: Sequence[Evaluation]) -> list[ClassRow]:
@@ -242,6 +188,7 @@ def _model_row(stage: Stage) -> ModelRow:
         pseudo=seen.pseudo if seen else None,
         evaluations=in_order(stage.model.evaluations.all()),
         distilled=stage.kind == "distil",
+        pool=looks_at_pool(stage.kind, stage.settings),
     )
 
 

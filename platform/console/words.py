@@ -12,6 +12,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}{NO_BREAK}%"
 
 
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign; a dash where there is none."""
+    return "–" if difference is None else f"{100 * difference:+.1f}".replace("-", "−")
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """The number with its noun: "1 image", "2,000 images"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

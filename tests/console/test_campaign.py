@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from html import unescape
 
@@ -33,14 +34,56 @@ def test_a_round_is_told_with_its_models_and_what_was_sent_back(as_annotator, ca
     assert "test split, 90 images, background included; validation split, 60 images, background included" in page
 
 
-def test_the_learning_curve_needs_two_rounds(as_annotator, campaign, make):
-    trained_round(campaign, make, labels=20, miou=0.5)
+def cells(page: str) -> list[list[str]]:
+    """The rows of the curve's table."""
+    table = page.partition("<h2>Learning curve</h2>")[2].partition("<tbody>")[2].partition("</tbody>")[0]
+    return [re.findall(r">([^<>]+)</(?:a|td)>", row) for row in table.split("</tr>")[:-1]]
+
+
+def test_the_learning_curve_begins_with_the_first_round_that_was_measured(as_annotator, campaign, make):
+    one = make.round(campaign, {"train: train on labels": Status.DONE})
+    model = make.model(one.stages.get(), labelled=20)
     assert "Learning curve" not in page_of(as_annotator, campaign)
 
+    make.evaluation(model, miou=0.5)
     trained_round(campaign, make, labels=30, miou=0.6)
+
     page = page_of(as_annotator, campaign)
-    assert "Learning curve" in page
-    assert "test 60.0\u00a0% with 30 labels" in page
+    assert "round 1: test 60.0\u00a0% with 30 labels" in page
+    assert cells(page) == [["Round 0", "20", "50.0\u00a0%"], ["Round 1", "30", "60.0\u00a0%"]]
+
+
+def test_the_learning_curve_tells_what_labels_alone_gave_and_what_pseudo_labels_added(as_annotator, campaign, make):
+    one = make.round(campaign, {f"train: {name}": Status.DONE for name in ("labels", "half", "all")})
+    for stage, pseudo, miou in zip(one.stages.all(), (0, 450, 900), (0.65, 0.68, 0.64), strict=True):
+        model = make.model(stage, labelled=100, pseudo=pseudo)
+        make.evaluation(model, miou=miou)
+        make.evaluation(model, "val", miou=miou + 0.1)
+
+    page = page_of(as_annotator, campaign)
+
+    percent = [f"{value}\u00a0%" for value in ("65.0", "64.0", "75.0", "74.0")]
+    assert cells(page) == [["Round 0", "100", "900", *percent[:2], "−1.0", *percent[2:], "−1.0"]]
+    assert "round 0: test 64.0\u00a0% with 100 labels and 900 pseudo-labels" in page
+    assert ">+ 900</text>" in page
+
+
+def test_a_training_that_was_shown_the_pool_is_not_called_labels_alone(as_annotator, campaign, make):
+    trained_round(campaign, make, labels=20, miou=0.5)
+    campaign.rounds.get().stages.update(settings={"unlabelled": True})
+
+    page = page_of(as_annotator, campaign)
+
+    assert "labels and the pool" in page
+    assert "labels alone" not in page
+
+
+def test_a_distilled_network_is_no_point_of_the_curve(as_annotator, campaign, make):
+    one = make.round(campaign, {"train": Status.DONE, "distil": Status.DONE})
+    for stage, miou in zip(one.stages.all(), (0.7, 0.4), strict=True):
+        make.evaluation(make.model(stage), miou=miou)
+
+    assert cells(page_of(as_annotator, campaign)) == [["Round 0", "20", "70.0\u00a0%"]]
 
 
 def test_triggers_are_said_in_words(as_annotator, project, make):

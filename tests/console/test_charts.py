@@ -2,7 +2,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from console import charts
-from console.charts import Line, Point
+from console.charts import Bin, Cut, Line, Point
 
 CURVE = Line("test", (Point(20, 0.52, "first"), Point(32, 0.61), Point(44, 0.68)))
 
@@ -101,3 +101,52 @@ def test_names_and_titles_are_escaped():
     assert "<b>" not in svg
     assert "<i>" not in svg
     assert parsed(svg).get("aria-label") == '"><script>'
+
+
+BINS = [Bin(0.4, 0.5, 0, 30), Bin(0.5, 0.6, 10, 20), Bin(0.6, 0.7, 40, 0)]
+
+
+def drawn(svg: str, kind: str) -> list[float]:
+    return [float(one.get("height")) for one in parsed(svg).iter("rect") if one.get("class") == kind]
+
+
+def test_a_histogram_stacks_what_was_refused_on_what_was_accepted():
+    svg = charts.histogram(BINS, [], title="scores", told="", x_label="score")
+
+    (low, high), (mixed, full) = sorted(drawn(svg, "refused")), drawn(svg, "accepted")
+    assert abs(full - 4 * mixed) < 0.5
+    assert abs(low - 2 * mixed) < 0.5
+    assert abs(high - 3 * mixed) < 0.5
+    assert "0.5 to 0.6: 10 accepted, 20 refused" in svg
+
+
+def test_a_histogram_names_its_cut_and_draws_it_at_its_value():
+    svg = charts.histogram(BINS, [Cut(0.55, "cut: score 0.550")], title="scores", told="the cut", x_label="score")
+
+    (line,) = (one for one in parsed(svg).iter("line") if one.get("class") == "cut")
+    words = {one.text: float(one.get("x")) for one in parsed(svg).iter("text")}
+    assert abs(float(line.get("x1")) - (words["0.5"] + words["0.6"]) / 2) < 0.2
+    assert "cut: score 0.550" in words
+    assert parsed(svg).find("desc").text == "the cut"
+
+
+def test_cuts_by_class_carry_their_colours_and_the_range_is_said():
+    cuts = [Cut(0.45, "pit: cut 0.450", "#0000ff"), Cut(0.62, "scratch: cut 0.620", "#ff0000")]
+
+    svg = charts.histogram(BINS, cuts, title="scores", told="", x_label="score")
+
+    assert "cuts 0.450 to 0.620" in svg
+    assert [one.get("style") for one in parsed(svg).iter("circle")] == ["fill: #0000ff", "fill: #ff0000"]
+    assert "pit: cut 0.450" in svg
+
+
+def test_a_small_histogram_is_two_areas_and_a_cut():
+    svg = parsed(charts.small_histogram(BINS, 0.55, title="scores"))
+
+    assert [one.get("class") for one in svg] == ["accepted", "refused", "cut"]
+    assert [one.get("d").count("M") for one in svg if one.get("d")] == [2, 2]
+
+
+def test_without_scores_there_is_no_histogram():
+    assert charts.histogram([], [], title="scores", told="", x_label="score") == ""
+    assert charts.small_histogram([Bin(0, 1, 0, 0)], None, title="scores") == ""

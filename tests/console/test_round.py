@@ -108,25 +108,6 @@ def test_a_done_stage_says_what_it_came_to(as_annotator, campaign, make):
     assert "1 minute 15 seconds" in page
 
 
-def test_pseudo_labels_are_shown_the_reliable_and_the_others(as_annotator, campaign, make):
-    one = make.full_round(campaign, pictures=6)
-
-    page = page_of(as_annotator, one)
-
-    assert "Select the reliable half: 3 pseudo-labels accepted" in page
-    assert "The top 50% by reliability." in page
-    assert re.findall(r"<span>(0\.\d\d)</span>", page) == ["0.90", "0.89", "0.88", "0.85", "0.86", "0.87"]
-    assert "Not accepted (3), least reliable first" in page
-
-
-def test_a_strip_shows_one_row_of_pictures_and_counts_the_rest(as_annotator, campaign, make):
-    page = page_of(as_annotator, make.full_round(campaign, pictures=30))
-
-    assert "15 pseudo-labels accepted" in page
-    assert page.count('alt="Accepted mask"') == 8
-    assert page.count('alt="Mask that was not accepted"') == 8
-
-
 def test_what_was_sent_to_people_says_why_and_what_became_of_it(as_annotator, campaign, make):
     make.labelling_project(campaign)
     one = make.full_round(campaign, pictures=8)

@@ -48,6 +48,12 @@ def thousands(number: int) -> str:
 
 
 @register.filter
+def score(value: float) -> str:
+    """With three decimals, as cuts are told; `floatformat` is slow, and a round shows hundreds of them."""
+    return f"{value:.3f}"
+
+
+@register.filter
 def over(evaluation: Evaluation) -> str:
     """What the evaluation's mean IoU was taken over."""
     return words.over(evaluation.split, evaluation.images)
