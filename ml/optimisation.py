@@ -17,7 +17,7 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def sgd(parameters: ParamsT, spec: TrainSpec) -> Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum. Not fused: torch's cannot begin with parameters that were frozen."""
     return SGD(
         parameters, lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.nesterov,
         weight_decay=spec.weight_decay,
@@ -26,12 +26,12 @@ def sgd(parameters: ParamsT, spec: TrainSpec) -> Optimizer:
 
 def adam(parameters: ParamsT, spec: TrainSpec) -> Optimizer:
     """Adam, its weight decay part of the gradient."""
-    return Adam(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    return Adam(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
 
 
 def adamw(parameters: ParamsT, spec: TrainSpec) -> Optimizer:
     """Adam with decoupled weight decay."""
-    return AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    return AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
 
 
 OPTIMISERS: dict[str, Callable[[ParamsT, TrainSpec], Optimizer]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
