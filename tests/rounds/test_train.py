@@ -115,6 +115,8 @@ def test_a_warm_start_begins_with_the_weights_of_the_rounds_latest_model(accepte
 
     (told,) = fake_ml
     assert told.start_from == f"{data_dir}/m.pt"
+    accepted.refresh_from_db()
+    assert accepted.result["notes"] == ["Goes on from the weights of version 1."]
 
 
 def test_an_image_labelled_in_the_meantime_is_no_longer_pseudo_labelled(accepted, fake_ml, label, project):

@@ -43,7 +43,7 @@ def leave_model(stage: Stage, verb: str, *, parents: Iterable[ModelVersion], **v
         model = _save_model(stage, told, result, {one.name: one.sha256 for one in left})
         model.parents.set(parents)
 
-    transitions.finish(stage, write, _summary(result, snapshot))
+    transitions.finish(stage, write, _summary(result, snapshot, began=_began(stage, told, result)))
 
 
 def training_labels(stage: Stage) -> list[Label]:
@@ -156,7 +156,16 @@ def _teachers(stage: Stage) -> Any:
     return ModelVersion.objects.filter(predictions__pseudo_labels__stage__round=stage.round_id).distinct()
 
 
-def _summary(result: TrainResult, snapshot: Snapshot) -> dict[str, Any]:
+def _began(stage: Stage, told: TrainSpec, result: TrainResult) -> str:
+    """What the weights were at first; empty where there is nothing to tell."""
+    models = ModelVersion.objects.filter(stage__round=stage.round_id)
+    before = next((one for one in models if told.start_from == str(files.absolute(one.path))), None)
+    if before:
+        return f"Goes on from the weights of version {before.number}."
+    return "" if result.began == "from scratch" else result.began
+
+
+def _summary(result: TrainResult, snapshot: Snapshot, *, began: str) -> dict[str, Any]:
     pseudo = f" and {snapshot.pseudo} pseudo-labels" if snapshot.pseudo else ""
     steps = f"{result.steps} steps in {result.seconds:.0f} s on {result.device}"
     return {
@@ -164,5 +173,5 @@ def _summary(result: TrainResult, snapshot: Snapshot) -> dict[str, Any]:
         "device": result.device,
         "loss": result.loss,
         "curve": [list(point) for point in result.curve],
-        "notes": [note for note in (result.began, result.note) if note not in {"", "from scratch"}],
+        "notes": [note for note in (began, result.note) if note],
     }
