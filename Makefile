@@ -47,6 +47,9 @@ down status:
 check: tools
 	@$(RUN) -m pytest -q -m "not acceptance"
 
+# Folders whose tests, all of them, run beside the others: so the three parts take about as long.
+SERVED := tests/annotation tests/config tests/labelling
+
 # Side by side: what runs on the real services waits for them half of the time. The first speaks as it goes on, the
 # others at their end.
 test: chromium nginx
@@ -57,10 +60,11 @@ test-campaigns:
 	@$(RUN) -m pytest -m acceptance tests/acceptance
 
 test-labelling:
-	@$(call at_its_end,$(RUN) -m pytest -q -m acceptance tests/annotation tests/config tests/labelling)
+	@$(call at_its_end,$(RUN) -m pytest -q $(SERVED))
 
 test-rest:
-	@$(call at_its_end,$(MAKE) check)
+	@$(MAKE) tools
+	@$(call at_its_end,$(RUN) -m pytest -q -m "not acceptance" $(addprefix --ignore=,$(SERVED)))
 
 at_its_end = $(1) > .burnish/$@.log 2>&1; status=$$?; cat .burnish/$@.log; exit $$status
 
