@@ -76,9 +76,11 @@ def colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def picture(parts: Iterable[str]) -> str:
+def picture(parts: Iterable[str], *, height: int = HEIGHT) -> str:
     """The parts on white."""
-    return _svg(HEIGHT, [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>', *parts])
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
+    ground = f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
+    return "\n".join([f'{opening}font-size="12">', ground, *parts, "</svg>\n"])
 
 
 def below_each_other(pictures: Mapping[str, str]) -> str:
@@ -88,15 +90,9 @@ def below_each_other(pictures: Mapping[str, str]) -> str:
         top = number * (HEIGHT + TITLE)
         parts.append(f'<text x="{LEFT}" y="{top + TITLE - 8}" font-weight="bold">{escape(title)}</text>')
         parts.append(one.replace("<svg ", f'<svg y="{top + TITLE}" width="{WIDTH}" height="{HEIGHT}" ', 1))
-    height = len(pictures) * (HEIGHT + TITLE)
-    return _svg(height, [f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>', *parts])
+    return picture(parts, height=len(pictures) * (HEIGHT + TITLE))
 
 
 def _dashed(x1: float, x2: float, y1: float, y2: float) -> str:
     ends = f'x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} stroke="#555" stroke-dasharray="6 4"/>'
-
-
-def _svg(height: int, parts: Iterable[str]) -> str:
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-    return "\n".join([f'{opening}font-size="12">', *parts, "</svg>\n"])

@@ -17,6 +17,7 @@ from ml import learning_curves as curves
 from ml.simulation import FULL, Cell, Plan, Point, points_of
 
 REACHED = 0.95  # of what all labels give
+AND = " + "  # in the name of an arm
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def _arms(plan: Plan, out: Path) -> tuple[list[Arm], list[float]]:
         groups[cell.recipe, cell.acquisition].append((cell, points_of(out, cell)))
     arms = [
         Arm(
-            name=f"{recipe} + {acquisition}", seeds=tuple(cell.seed for cell, _ in group), budgets=group[0][0].budgets,
+            name=f"{recipe}{AND}{acquisition}",
+            seeds=tuple(cell.seed for cell, _ in group), budgets=group[0][0].budgets,
             heights=np.array([[point.miou for point in points] for _, points in group]),
             passes=round(float(np.mean([sum(point.image_passes for point in points) for _, points in group]))),
         )
@@ -73,6 +75,12 @@ def _facts(plan: Plan, out: Path) -> dict[str, Any]:
         "image_passes": sum(point.image_passes for point in points),
         "seconds": round(sum(point.seconds for point in points)),
     }
+
+
+def recipe_and_strategy(arm: str) -> tuple[str, str]:
+    """What the name of an arm is made of."""
+    recipe, _, strategy = arm.partition(AND)
+    return recipe, strategy
 
 
 def _figures(arms: list[Arm], full: list[float]) -> dict[str, Any]:

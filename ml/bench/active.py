@@ -17,7 +17,7 @@ from ml import spec as specs
 from ml.acquisition import DEFAULT
 from ml.bench import campaigns
 from ml.simulation import PLAN, Plan
-from ml.simulation_report import REACHED, Arm, around
+from ml.simulation_report import REACHED, Arm, around, recipe_and_strategy
 
 RANDOM = "random"
 DUPLICATES, UNIQUE = "with duplicates", "one image a scene"
@@ -121,7 +121,8 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
     told = figures[DUPLICATES]["report"]
     settings = json.dumps(told["settings"]) if told["settings"] else "the recipe's own"
     passes = sum(one["report"]["image_passes"] for one in figures.values())
-    yield f"`python -m ml bench active`, commit {', '.join(told['commit'])}, recipe {_recipe(told['arms'][0])}, seeds"
+    recipe, _ = recipe_and_strategy(told["arms"][0]["name"])
+    yield f"`python -m ml bench active`, commit {', '.join(told['commit'])}, recipe {recipe}, seeds"
     yield f"{', '.join(map(str, told['seeds']))}; {told['data']}; {told['hardware']}; {passes:,} image passes."
     yield f"Training settings: {settings}; each training takes the same passes, whatever its labels. Last weights; test"
     yield "decided nothing. The first batch is alike for all, at random over scenes, which favours `random`."
@@ -159,7 +160,7 @@ def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
     yield "| | difference | p corrected |"
     yield "|---|---|---|"
     for pair in told["pairs"]:
-        names = " - ".join(pair[which].partition(" + ")[2] for which in ("first", "second"))
+        names = " - ".join(recipe_and_strategy(pair[which])[1] for which in ("first", "second"))
         yield f"| {names} | {100 * pair['difference']:+.1f} | {pair['p_holm']:.3f} |"
 
 
@@ -195,8 +196,4 @@ def _fewest(told: Mapping[str, Any]) -> float:
 
 
 def _strategy(arm: Mapping[str, Any]) -> str:
-    return str(arm["name"].partition(" + ")[2])
-
-
-def _recipe(arm: Mapping[str, Any]) -> str:
-    return str(arm["name"].partition(" + ")[0])
+    return recipe_and_strategy(arm["name"])[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.bench import campaigns
-from ml.simulation_report import around
+from ml.simulation_report import around, recipe_and_strategy
 
 
 def measure(
@@ -53,7 +53,8 @@ def _rows(reports: dict[str, Any]) -> Iterator[str]:
     for ratio, told in reports.items():
         for arm in told["arms"]:
             figure = around(arm["mean"][0], arm["half_width"][0])
-            yield f"| {ratio} ({arm['budgets'][0]}) | {_recipe(arm['name'])} | {figure} | {arm['image_passes']:,} |"
+            recipe, _ = recipe_and_strategy(arm["name"])
+            yield f"| {ratio} ({arm['budgets'][0]}) | {recipe} | {figure} | {arm['image_passes']:,} |"
 
 
 def _pairs(reports: dict[str, Any]) -> Iterator[str]:
@@ -63,9 +64,5 @@ def _pairs(reports: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for ratio, told in reports.items():
         for pair in told["pairs"]:
-            names = f"{_recipe(pair['first'])} - {_recipe(pair['second'])}"
+            names = " - ".join(recipe_and_strategy(pair[which])[0] for which in ("first", "second"))
             yield f"| {ratio} | {names} | {100 * pair['difference']:+.1f} | {pair['p_holm']:.3f} |"
-
-
-def _recipe(arm: str) -> str:
-    return arm.partition(" + ")[0]

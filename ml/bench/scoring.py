@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ml import checkpoint, synthetic
+from ml import chart, checkpoint, synthetic
 from ml import spec as specs
 from ml.bench import machine
 from ml.device import Team, choose
@@ -270,7 +270,7 @@ def _how(told: dict[str, Any], on: dict[str, Any]) -> Iterator[str]:
 
 
 COLOURS = {RIVAL: "#555555", "fp32": "#4363d8", "bf16": "#3cb44b", "foreground, auto": "#f58231"}
-WIDTH, LEFT, RIGHT, BAR, GAP = 720, 200, 220, 16, 14
+LEFT, RIGHT, BAR, GAP = 200, 220, 16, 14
 
 
 def picture(figures: dict[str, Any]) -> str:
@@ -282,7 +282,7 @@ def picture(figures: dict[str, Any]) -> str:
         label = f"{row['network']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
         parts.append(f'<text x="{LEFT - 10}" y="{top + 2 * BAR}" text-anchor="end">{label}</text>')
         for name, one in row["arms"].items():
-            long = (WIDTH - LEFT - RIGHT) * one["images_per_second"] / most
+            long = (chart.WIDTH - LEFT - RIGHT) * one["images_per_second"] / most
             said = f"{one['images_per_second']:.1f}/s, {one['ratio']:.2f} x, {name}"
             parts.append(
                 f'<rect x="{LEFT}" y="{top}" width="{long:.1f}" height="{BAR - 2}" fill="{COLOURS[name]}"/>'
@@ -290,6 +290,4 @@ def picture(figures: dict[str, Any]) -> str:
             )
             top += BAR
         top += GAP
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif" '
-    ground = f'font-size="12"><rect width="{WIDTH}" height="{top}" fill="#fff"/>'
-    return "\n".join([opening + ground, *parts, "</svg>\n"])
+    return chart.picture(parts, height=top)

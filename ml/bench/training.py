@@ -56,7 +56,6 @@ def measure(
             spec = TrainSpec(
                 classes=tuple(one["name"] for one in CLASSES), labelled=samples, steps=steps + 3, batch=batch,
                 network=NetworkSpec(name=name, channels=channels), crop=size, threads=threads, seed=SEED,
-                learning_rate=1e-6,  # a large network's weights would leave the finite in these few steps
             )  # fmt: skip
             found[name] = _figures(spec, Path(place), compute)
             say(Progress(step=number, steps=len(wanted), note=name))
