@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
@@ -302,8 +302,19 @@ def _affordable(walk: Iterator[tuple[Candidate, Pick]], minutes: float | None) -
 
 def shown(class_pixels: Sequence[int]) -> list[int]:
     """The defect classes that a prediction shows.  class_pixels: of each class, background first."""
-    least = SHOWN * sum(class_pixels)
-    return [index for index, pixels in enumerate(class_pixels) if index and pixels > least]
+    places: list[int] = np.flatnonzero(classes_shown([class_pixels])[0]).tolist()
+    return [index for index in places if index]
+
+
+def classes_shown(pixels: ArrayLike) -> NDArray[np.bool_]:
+    """(N, K) bool: which classes a mask shows by more than stray pixels; the first column: that it shows none.
+
+    pixels: (N, K) counts of each class, background first.
+    """
+    counts = np.asarray(pixels)
+    shows: NDArray[np.bool_] = counts > SHOWN * counts.sum(axis=1, keepdims=True)
+    shows[:, 0] = ~shows[:, 1:].any(axis=1)
+    return shows
 
 
 def _saying(words: Callable[[Candidate], str], candidates: Iterable[Candidate]) -> Picks:

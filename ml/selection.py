@@ -6,9 +6,9 @@ from math import floor, isfinite
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ml.acquisition import SHOWN
+from ml.acquisition import classes_shown
 
 
 class CollapsedError(ArithmeticError):
@@ -69,17 +69,6 @@ def accepted_of(count: int, settings: Mapping[str, Any]) -> int:
     """How many of `count` predictions are accepted."""
     share: float = settings["share"]
     return floor(share * count)
-
-
-def classes_shown(pixels: ArrayLike) -> NDArray[np.bool_]:
-    """(N, K) bool: which classes a mask shows by more than stray pixels; the first column: that it shows none.
-
-    pixels: (N, K) counts of each class, background first.
-    """
-    counts = np.asarray(pixels)
-    shows: NDArray[np.bool_] = counts > SHOWN * counts.sum(axis=1, keepdims=True)
-    shows[:, 0] = ~shows[:, 1:].any(axis=1)
-    return shows
 
 
 def counted_for(shows: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -20,7 +20,8 @@ from console.dataset import Filters
 from console.masks import Tile
 from console.verdicts import Verdict
 from console.words import count
-from ml.selection import BY, classes_shown, counted_for
+from ml.acquisition import classes_shown
+from ml.selection import BY, counted_for
 from rounds.models import Stage, Status
 
 SHOWN = 8  # pictures in a row, at laptop width
