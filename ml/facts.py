@@ -1,7 +1,7 @@
 """What a prediction says of each image for the choice of questions: `facts.npz`, beside the masks (numpy only).
 
 `ids` (N,) str; float16: `margin` (N,), `class_uncertainty` (N, K-1), `embedding` (N, 64), and `disagreement` (N,)
-where a second model was asked. The mean entropy of all pixels, `entropy` (N,), is for people who look.
+where a second model was asked.
 """
 
 from collections.abc import Mapping, Sequence

@@ -135,7 +135,6 @@ def _facts(  # noqa: PLR0917 - one batch and what is asked about it
 ) -> dict[str, Tensor]:
     """The columns of ml.facts for a batch.  found: (N, K, H, W), probabilities by `model`."""
     facts = {
-        "entropy": reliability.entropy(found).mean(dim=(1, 2)),
         "margin": reliability.margin(found),
         "class_uncertainty": reliability.class_uncertainty(found),
         "embedding": embedding(model, images, compute),

@@ -276,7 +276,7 @@ class PseudoLabel(models.Model):
 
 class Purpose(models.TextChoices):
     RANDOM = "random", "random sample"
-    UNCERTAIN = "uncertain", "the model is unsure"
+    CHOSEN = "chosen", "chosen by what the model says"
 
 
 class Acquisition(models.Model):

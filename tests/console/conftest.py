@@ -178,7 +178,7 @@ def accept(stage: Stage, predictions: list[Prediction]) -> list[PseudoLabel]:
 
 
 def ask(stage: Stage, images: list[Image], **values) -> list[Acquisition]:
-    defaults = {"purpose": Purpose.UNCERTAIN, "reason": "its edges are unsure"}
+    defaults = {"purpose": Purpose.CHOSEN, "reason": "its edges are unsure"}
     return [
         Acquisition.objects.create(
             campaign=stage.round.campaign, stage=stage, image=image, rank=rank, **{**defaults, **values}

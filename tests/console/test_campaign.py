@@ -28,7 +28,7 @@ def test_a_round_is_told_with_its_models_and_what_was_sent_back(as_annotator, ca
     page = page_of(as_annotator, campaign)
 
     assert "3 pseudo-labels accepted." in page
-    assert "Sent to people: 3 (the model is unsure)." in page
+    assert "Sent to people: 3 (chosen by what the model says)." in page
     assert "73.1\u00a0%" in page
     assert "70.2\u00a0%" in page
     assert "test split, 90 images, background included; validation split, 60 images, background included" in page

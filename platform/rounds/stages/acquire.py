@@ -25,7 +25,7 @@ def run(stage: Stage) -> None:
         at_random(stage, strategy, rng) if strategy in AT_RANDOM
         else acquisition.choose(strategy, candidates(stage, predictions), asked(stage), rng)
     )  # fmt: skip
-    purpose = Purpose.RANDOM if strategy in AT_RANDOM else Purpose.UNCERTAIN
+    purpose = Purpose.RANDOM if strategy in AT_RANDOM else Purpose.CHOSEN
     rows = [
         Acquisition(
             campaign=campaign, stage=stage, image_id=int(pick.id), purpose=purpose, rank=rank,
