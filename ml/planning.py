@@ -29,6 +29,16 @@ def image_passes(recipe: Mapping[str, Any], *, labels: int, pool: int) -> dict[s
     return passes
 
 
+def with_passes(recipe: Mapping[str, Any], passes: int, *, labels: int, pool: int) -> dict[str, Any]:
+    """The recipe, its trainings as long as makes about `passes` image passes of a round of them, all in proportion.
+
+    labels, pool: as in `image_passes`.
+    """
+    train = recipe["train"]
+    whole = sum(image_passes(recipe, labels=labels, pool=pool).values())
+    return {**recipe, "train": {**train, "steps": max(1, round(train["steps"] * passes / whole))}}
+
+
 def in_words(passes: Mapping[str, int]) -> str:
     """The sum, and what it is made of."""
     parts = ", ".join(f"{name} {count:,}" for name, count in passes.items())

@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--train", default="{}", metavar="JSON", help="training settings over the recipes' own")
+    parser.add_argument("--passes", type=int, help="images through forward and backward a round, for every recipe")
     parser.add_argument("--splits", type=Path, help="splits.json; default: the folder's own, otherwise made by scene")
     parser.add_argument("--scenes", type=Path, help="what `scenes` wrote; without it they are found")
     parser.add_argument("--processes", type=int, default=1, help="that compute cells side by side")
@@ -82,8 +83,8 @@ def _costs(plan: Plan) -> str:
     """What each arm's rounds will take, before any of them begins."""
     lines = []
     for cell in {(cell.recipe, cell.budgets): cell for cell in plan.cells}.values():
-        recipe = simulation.recipe_of(plan, cell)
         for labels in cell.budgets:
+            recipe = simulation.recipe_of(plan, cell, labels=labels)
             passes = planning.image_passes(recipe, labels=labels, pool=len(plan.train) - labels)
             lines.append(f"{cell.recipe}, {labels} labels: {planning.in_words(passes)} a round")
     return "\n".join(lines)
@@ -121,7 +122,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         folder=str(folder.root), masks=str(folder.root / "masks"), classes=folder.classes,
         train=tuple(sorted(splits["train"])), test=tuple(sorted(splits["test"])), held_out=tuple(held_out),
         scenes=tuple(map(tuple, known)), settings=settings, split=f"scene-disjoint {where}", cells=tuple(cells),
-        accept_background=options.accept_background,
+        accept_background=options.accept_background, passes=options.passes,
     )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def _refuse_other_plan(plan: Plan, out: Path) -> None:
     if not (out / PLAN).is_file():
         return
     before = specs.read(Plan, out, PLAN)
-    names = ("folder", "classes", "train", "test", "held_out", "scenes", "settings")
+    names = ("folder", "classes", "train", "test", "held_out", "scenes", "settings", "passes")
     changed = [name for name in names if getattr(before, name) != getattr(plan, name)]
     if {cell.budgets for cell in before.cells} != {cell.budgets for cell in plan.cells}:
         changed.append("budgets")

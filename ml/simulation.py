@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ml import acquisition, facts, masks, selection
+from ml import acquisition, facts, masks, planning, selection
 from ml import spec as specs
 from ml.acquisition import Ask, Candidate, Pick
 from ml.files import locked
@@ -58,6 +58,7 @@ class Plan:
     split: str  # where it is from, in words
     cells: tuple[Cell, ...]
     accept_background: bool = False  # pseudo-labels may show hardly a defect
+    passes: int | None = None  # image passes of every round's trainings together; None = as the recipes have it
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,15 @@ def points_of(out: Path, cell: Cell) -> list[Point]:
     return [specs.read(Point, path.parent, path.name) for path in paths]
 
 
-def recipe_of(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """The cell's recipe with the settings of the plan over its own."""
+def recipe_of(plan: Plan, cell: Cell, *, labels: int) -> dict[str, Any]:
+    """The cell's recipe with the settings of the plan over its own, for a round with so many labels."""
     name = "supervised" if cell.recipe == FULL else cell.recipe
     select = {"may_be_background": True} if plan.accept_background else {}
     acquire = {"strategy": cell.acquisition}
-    return frozen_copy(name, json.loads(plan.settings), acquire=acquire, select=select)
+    recipe = frozen_copy(name, json.loads(plan.settings), acquire=acquire, select=select)
+    if plan.passes is None:
+        return recipe
+    return planning.with_passes(recipe, plan.passes, labels=labels, pool=len(plan.train) - labels)
 
 
 def work(out: Path, *, threads: int, commit: str, say: Callable[[str], None]) -> None:
@@ -137,7 +141,7 @@ def _run_cell(plan: Plan, cell: Cell, out: Path, *, threads: int, commit: str, s
 
 
 class _Ground:
-    """What the rounds of a cell have in common: samples by id, scenes, the recipe, and where steps lie."""
+    """What the rounds of a cell have in common: samples by id, scenes, and where steps lie."""
 
     def __init__(self, plan: Plan, cell: Cell, out: Path, threads: int, commit: str) -> None:
         self.plan, self.cell, self.out, self.threads, self.commit = plan, cell, out, threads, commit
@@ -149,7 +153,6 @@ class _Ground:
         self.scene = {
             numbers[name]: scene for scene, names in enumerate(plan.scenes) for name in names if name in numbers
         }
-        self.recipe = recipe_of(plan, cell)
 
     def first_batch(self) -> list[Pick]:
         """Round 0, alike for all strategies of a seed."""
@@ -192,9 +195,13 @@ class _Round:
     seconds: float = 0.0
     device: str = ""
 
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        return recipe_of(self.ground.plan, self.ground.cell, labels=len(self.labelled))
+
     def run(self, turn: int, count: int) -> Point:
         """What the last model of the loop is worth on test, after the stages; `count` images are asked for."""
-        ground, stages = self.ground, self.ground.recipe["stages"]
+        ground, stages = self.ground, self.recipe["stages"]
         by_model = bool(count and acquisition.named(ground.cell.acquisition).needs)
         for place, stage in enumerate(stages):
             later = {one["kind"] for one in stages[place + 1 :]}
@@ -225,7 +232,7 @@ class _Round:
         without = set(self._pool()) - {sample.id for sample in pseudo}
         looks = selection.looks_at_pool(kind, settings)
         values = selection.training(
-            ground.recipe, settings, latest=latest, labels=len(self.labelled), pseudo=len(pseudo)
+            self.recipe, settings, latest=latest, labels=len(self.labelled), pseudo=len(pseudo)
         )  # fmt: skip
         if kind == "distil":
             taught = [paths[-1] for made, paths in self.models if made != "distil"]
@@ -255,7 +262,7 @@ class _Round:
         if not images:
             return
         told = selection.predicting(
-            ground.recipe, settings, checkpoints=self._latest(), first=self.models[0][1][-1]
+            self.recipe, settings, checkpoints=self._latest(), first=self.models[0][1][-1]
         )  # fmt: skip
         self.shard = ground.step("predict", PredictSpec(
             classes=ground.plan.classes, samples=tuple(self._bare(one) for one in images),

@@ -69,6 +69,7 @@ def _facts(plan: Plan, out: Path) -> dict[str, Any]:
             for split, held in {"train": set(plan.train), "test": set(plan.test)}.items()
         },
         "settings": json.loads(plan.settings),
+        "passes": plan.passes,
         "seeds": sorted({cell.seed for cell in plan.cells}),
         "commit": sorted({point.commit for point in points}),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores; {', '.join(sorted({p.device for p in points}))}",
@@ -130,13 +131,12 @@ def number(value: float) -> float | None:
 
 def _markdown(told: dict[str, Any], title: str) -> str:
     images, scenes, arms = told["images"], told["scenes"], told["arms"]
-    settings = json.dumps(told["settings"]) if told["settings"] else "the recipes' own"
     lines = [
         f"# {title}",
         "",
         (f"Data: {told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes, "
         f"{images['test']} test images of {scenes['test']}. Seeds {', '.join(map(str, told['seeds']))}, commit "
-        f"{', '.join(told['commit'])}, {told['hardware']}. Training settings: {settings}. "
+        f"{', '.join(told['commit'])}, {told['hardware']}. Training settings: {trained_with(told)}. "
         f"{told['image_passes']:,} image passes, {told['seconds']:,} s of training and prediction (steps that cells "
         "share counted for each). Last weights; test decided nothing."),
         "",
@@ -181,6 +181,14 @@ def _markdown(told: dict[str, Any], title: str) -> str:
             ),
         ]
     return "\n".join(lines) + "\n"
+
+
+def trained_with(told: dict[str, Any]) -> str:
+    """The training settings of a report, in words."""
+    settings = json.dumps(told["settings"]) if told["settings"] else "the recipes' own"
+    if told["passes"] is None:
+        return settings
+    return f"{settings}, as long as makes {told['passes']:,} image passes of every round"
 
 
 def around(mean: float, half: float | None) -> str:

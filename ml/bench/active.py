@@ -17,7 +17,7 @@ from ml import spec as specs
 from ml.acquisition import DEFAULT
 from ml.bench import campaigns
 from ml.simulation import PLAN, Plan
-from ml.simulation_report import REACHED, Arm, around, recipe_and_strategy
+from ml.simulation_report import REACHED, Arm, around, recipe_and_strategy, trained_with
 
 RANDOM = "random"
 DUPLICATES, UNIQUE = "with duplicates", "one image a scene"
@@ -119,13 +119,12 @@ def _finite(one: curves.Between) -> list[float | None]:
 
 def _how(figures: dict[str, Any]) -> Iterator[str]:
     told = figures[DUPLICATES]["report"]
-    settings = json.dumps(told["settings"]) if told["settings"] else "the recipe's own"
     passes = sum(one["report"]["image_passes"] for one in figures.values())
     recipe, _ = recipe_and_strategy(told["arms"][0]["name"])
     yield f"`python -m ml bench active`, commit {', '.join(told['commit'])}, recipe {recipe}, seeds"
     yield f"{', '.join(map(str, told['seeds']))}; {told['data']}; {told['hardware']}; {passes:,} image passes."
-    yield f"Training settings: {settings}; each training takes the same passes, whatever its labels. Last weights; test"
-    yield "decided nothing. The first batch is alike for all, at random over scenes, which favours `random`."
+    yield f"Training settings: {trained_with(told)}; each training takes the same passes, whatever its labels."
+    yield "Last weights; test decided nothing. The first batch is alike for all, at random over scenes, which favours `random`."
     yield ""
     yield "Labels to 95 % of what all labels of the pool give: on the mean curve, made to grow by pooling neighbours"
     yield "that fall, straight between two budgets, never beyond the last; in brackets 95 % intervals by a bootstrap"

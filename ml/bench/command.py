@@ -8,7 +8,7 @@ from typing import Any
 
 from ml.recipes import RECIPES
 
-HEARD = ("train", "splits", "scenes", "processes")
+HEARD = ("train", "passes", "splits", "scenes", "processes")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

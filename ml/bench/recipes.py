@@ -3,13 +3,12 @@
 What is finished is not computed again: calls of any length, as many as it takes, share the work.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml.bench import campaigns
-from ml.simulation_report import around, recipe_and_strategy
+from ml.simulation_report import around, recipe_and_strategy, trained_with
 
 
 def measure(
@@ -37,11 +36,11 @@ def table(reports: dict[str, Any]) -> str:
 
 def _how(reports: dict[str, Any]) -> Iterator[str]:
     told = next(iter(reports.values()))
-    settings = json.dumps(told["settings"]) if told["settings"] else "the recipes' own"
     images, scenes = told["images"], told["scenes"]
     yield f"`python -m ml bench recipes`, commit {', '.join(told['commit'])}, seeds {told['seeds']};"
     yield f"{told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes,"
-    yield f"{images['test']} test images of {scenes['test']}. Training settings: {settings}. {told['hardware']}."
+    yield f"{images['test']} test images of {scenes['test']}. Training settings: {trained_with(told)}. {told['hardware']}."
+    yield f"Labels are drawn over scenes: an image of each of the {scenes['train']} before a second one of any."
     yield "Test mIoU with background, percent: mean over seeds and half of its 95 % interval (Student's t)."
     whole = around(told["full_miou"], told["full_half_width"])
     yield f"Last weights; test decided nothing. All labels, supervised: {whole}."

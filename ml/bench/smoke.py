@@ -66,12 +66,13 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _figures(plan: Plan, cell: Cell, out: Path) -> dict[str, Any]:
-    recipe, points = recipe_of(plan, cell), points_of(out, cell)
+    points = points_of(out, cell)
     planned = [
-        planning.image_passes(recipe, labels=labels, pool=len(plan.train) - labels).values() for labels in cell.budgets
+        planning.image_passes(recipe_of(plan, cell, labels=labels), labels=labels, pool=len(plan.train) - labels)
+        for labels in cell.budgets
     ]
     return {
-        "planned": sum(map(sum, planned)),
+        "planned": sum(sum(one.values()) for one in planned),
         "image_passes": sum(point.image_passes for point in points),
         "seconds": sum(point.seconds for point in points),
     }

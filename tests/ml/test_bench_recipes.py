@@ -26,12 +26,13 @@ def test_every_image_pass_of_the_smoke_was_known_beforehand(tmp_path, capfd):
 
 
 @pytest.mark.timeout(240)
-def test_recipes_are_compared_by_share_of_labels(tmp_path):
+def test_recipes_are_compared_by_share_of_labels_at_equal_passes(tmp_path):
     synthetic.generate(tmp_path / "surfaces", images=24, size=64, seed=3)
 
     told = [
         "bench", "recipes", str(tmp_path / "surfaces"), "--work", str(tmp_path / "work"), "--recipes", "supervised",
-        "--ratios", "1/2", "1/4", "--seeds", "0", "--train", json.dumps(TINY), "--out", str(tmp_path / "out"),
+        "w2s_ema", "--ratios", "1/2", "1/4", "--seeds", "0", "--train", json.dumps(TINY), "--passes", "12",
+        "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     assert main(told) == 0
 
@@ -41,9 +42,12 @@ def test_recipes_are_compared_by_share_of_labels(tmp_path):
         [round(train / 2)],
         [round(train / 4)],
     ]
-    assert f"| 1/4 ({round(train / 4)}) | supervised |" in (tmp_path / "out" / "recipes.md").read_text()
-    # Trained and measured: with each share once, and with all labels once for both.
-    assert len(list(tmp_path.glob("work/steps/*/result.json"))) == 2 * 3
+    page = (tmp_path / "out" / "recipes.md").read_text()
+    assert f"| 1/4 ({round(train / 4)}) | supervised |" in page
+    assert "12 image passes of every round" in page
+    assert {arm["image_passes"] for ratio in figures.values() for arm in ratio["arms"]} == {12}
+    # Trained and measured: with each share twice, and with all labels once for both.
+    assert len(list(tmp_path.glob("work/steps/*/result.json"))) == 2 * 5
 
 
 def test_what_the_bench_hears_for_simulate_is_what_simulate_takes():

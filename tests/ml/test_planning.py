@@ -41,3 +41,11 @@ def test_with_everything_labelled_every_recipe_trains_on_labels_alone(recipe):
 def test_they_are_told_in_words():
     assert planning.in_words({"a": 1000, "b": 2500}) == "3,500 image passes (a 1,000, b 2,500)"
     assert planning.in_words({"a": 1000}) == "1,000 image passes"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_can_be_given_the_same_passes(recipe):
+    given = planning.with_passes(frozen_copy(recipe), 32_000, labels=20, pool=100)
+
+    passes = planning.image_passes(given, labels=20, pool=100)
+    assert sum(passes.values()) == pytest.approx(32_000, rel=0.02)

@@ -133,6 +133,7 @@ def test_the_report_says_over_what_its_figures_are(resumed):
         ({"budgets": [4, 999]}, "training images, got 4 999"),
         ({"budgets": [4, 5]}, "holds cells with other budgets"),
         ({"train": ['{"steps": 4}']}, "holds cells with other settings"),
+        ({"passes": [9]}, "holds cells with other passes"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(surfaces, resumed, capsys, changed, message):
