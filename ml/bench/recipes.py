@@ -39,7 +39,8 @@ def _how(reports: dict[str, Any]) -> Iterator[str]:
     images, scenes = told["images"], told["scenes"]
     yield f"`python -m ml bench recipes`, commit {', '.join(told['commit'])}, seeds {told['seeds']};"
     yield f"{told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes,"
-    yield f"{images['test']} test images of {scenes['test']}. Training settings: {trained_with(told)}. {told['hardware']}."
+    yield f"{images['test']} test images of {scenes['test']}; {told['hardware']}."
+    yield f"Training settings: {trained_with(told)}."
     yield f"Labels are drawn over scenes: an image of each of the {scenes['train']} before a second one of any."
     yield "Test mIoU with background, percent: mean over seeds and half of its 95 % interval (Student's t)."
     whole = around(told["full_miou"], told["full_half_width"])
