@@ -70,9 +70,10 @@ def answer(campaign_id: int) -> None:
 
 
 def _due(projects: QuerySet[LabellingProject]) -> QuerySet[LabellingProject]:
-    """Late answers are never lost: where the campaign is closed, somebody looks once an hour."""
+    """Late answers are never lost: where the campaign is closed, somebody looks once an hour, and until it succeeds."""
     hour_ago = timezone.now() - timedelta(hours=1)
-    return projects.filter(Q(campaign__closed_at=None) | Q(polled_at=None) | Q(polled_at__lt=hour_ago))
+    due = Q(campaign__closed_at=None) | Q(polled_at=None) | Q(polled_at__lt=hour_ago) | ~Q(error="")
+    return projects.filter(due)
 
 
 def _project(pk: int) -> LabellingProject:

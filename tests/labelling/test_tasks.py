@@ -1,4 +1,5 @@
 import pytest
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from labelling import inbox, outbox, tasks
@@ -50,6 +51,17 @@ def test_a_closed_campaign_is_asked_once_an_hour(asked, campaign, remote, rings)
     tasks.reconcile_all()
 
     assert remote.calls == []
+
+
+def test_a_closed_campaign_is_asked_again_until_label_studio_answers(asked, campaign, remote, rings):
+    campaign.closed_at = campaign.created_at
+    campaign.save()
+    tasks.reconcile_all()
+    LabellingProject.objects.update(error="could not be reached", polled_at=timezone.now())
+
+    tasks.reconcile_all()
+
+    assert LabellingProject.objects.get().error == ""
 
 
 def test_a_push_wakes_the_script_of_a_scripted_campaign_only(campaign, ask, remote, rings):
