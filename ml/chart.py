@@ -42,13 +42,13 @@ class Plane:
         ]
 
     def levels(self, said: Mapping[float, str]) -> list[str]:
-        """Dashed lines by height, and what they are, below each other where they lie close."""
+        """Dashed lines by height, and what they are above their left ends, below each other where they lie close."""
         parts, free = [], 0.0
         for height in sorted(said, reverse=True):
             down = self.y(height)
-            free = max(down + 4, free + LINE)
+            free = max(down - 4, free + LINE)
             parts.append(_dashed(LEFT, WIDTH - RIGHT, down, down))
-            parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{free:.1f}">{escape(said[height])}</text>')
+            parts.append(f'<text x="{LEFT + 4}" y="{free:.1f}">{escape(said[height])}</text>')
         return parts
 
     def limit(self, place: float, said: str) -> list[str]:
@@ -61,6 +61,15 @@ class Plane:
         """From one height to another, `across` in pixels."""
         low, high = (self.y(end) for end in ends)
         return f'<line x1="{across:.1f}" x2="{across:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{colour}"/>'
+
+    def dots(self, across: float, heights: Sequence[float], *, mean: float, colour: str) -> list[str]:
+        """A dot for each height and a line at their mean, `across` in pixels."""
+        dots = [
+            f'<circle cx="{across:.1f}" cy="{self.y(one):.1f}" r="3" fill="{colour}" fill-opacity="0.6"/>'
+            for one in heights
+        ]
+        line = f'd="M{across - 6:.1f} {self.y(mean):.1f}h12" stroke="{colour}" stroke-width="2"'
+        return [*dots, f"<path {line}/>"]
 
 
 def legend(names: Sequence[str]) -> list[str]:

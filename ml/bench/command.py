@@ -136,14 +136,14 @@ def _scoring(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str,
         yield figures, scoring.table(figures), scoring.picture(figures)
 
 
-def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str]]:
+def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:
     from ml.bench import recipes
 
     told = ["--seeds", *options.seeds]
     for name in HEARD:
         told += [f"--{name}", value] if (value := getattr(options, name)) else []
     for figures in recipes.measure(options.folder, options.work, options.ratios, recipes=options.recipes, told=told):
-        yield figures, recipes.table(figures)
+        yield figures, recipes.table(figures), recipes.picture(figures)
 
 
 def _active(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:

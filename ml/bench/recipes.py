@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml import chart
 from ml.bench import campaigns
 from ml.simulation_report import around, recipe_and_strategy, trained_with
+
+_ASIDE = 24  # pixels from one recipe to the next
+_PICTURE = "![Every seed of each recipe, by share of labels](recipes.svg)"
 
 
 def measure(
@@ -29,9 +33,29 @@ def measure(
 
 def table(reports: dict[str, Any]) -> str:
     """The figures as a page in Markdown."""
-    return "\n".join(
-        ["# Recipes by share of labels", "", *_how(reports), "", *_rows(reports), "", *_pairs(reports), ""]
-    )
+    parts = ["# Recipes by share of labels"], _how(reports), _rows(reports), _pairs(reports), [_PICTURE]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def picture(reports: dict[str, Any]) -> str:
+    """As SVG: for each share of labels every seed of each recipe as a dot, their means as lines, dashed all labels."""
+    full = next(iter(reports.values()))["full_miou"]
+    heights = [height for told in reports.values() for arm in told["arms"] for (height,) in arm["miou"]]
+    plane = chart.Plane(-0.5, len(reports) - 0.5, min(*heights, full), max(*heights, full))
+    ticks: dict[float, str] = {
+        place: f"{ratio} ({told['arms'][0]['budgets'][0]})" for place, (ratio, told) in enumerate(reports.items())
+    }
+    parts = [*plane.levels({full: "all labels, supervised"}), *plane.scales(ticks, "labels")]
+    names: list[str] = []
+    for place, told in enumerate(reports.values()):
+        for arm in told["arms"]:
+            recipe, _ = recipe_and_strategy(arm["name"])
+            names += [] if recipe in names else [recipe]
+            number = names.index(recipe)
+            across = plane.x(place) + _ASIDE * (number - (len(told["arms"]) - 1) / 2)
+            seeds = [height for (height,) in arm["miou"]]
+            parts += plane.dots(across, seeds, mean=arm["mean"][0], colour=chart.colour(number))
+    return chart.picture([*parts, *chart.legend(names)])
 
 
 def _how(reports: dict[str, Any]) -> Iterator[str]:

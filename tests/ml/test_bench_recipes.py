@@ -1,6 +1,7 @@
 """The benches of recipes, on generated surfaces; nothing is faked."""
 
 import json
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -45,6 +46,9 @@ def test_recipes_are_compared_by_share_of_labels_at_equal_passes(tmp_path):
     page = (tmp_path / "out" / "recipes.md").read_text()
     assert f"| 1/4 ({round(train / 4)}) | supervised |" in page
     assert "12 image passes of every round" in page
+    drawn = ET.parse(tmp_path / "out" / "recipes.svg").getroot()
+    assert len(drawn.findall(".//{*}circle")) == 2 * 2
+    assert {"supervised", "w2s_ema", f"1/4 ({round(train / 4)})"} <= {one.text for one in drawn.iterfind(".//{*}text")}
     assert {arm["image_passes"] for ratio in figures.values() for arm in ratio["arms"]} == {12}
     # Trained and measured: with each share twice, and with all labels once for both.
     assert len(list(tmp_path.glob("work/steps/*/result.json"))) == 2 * 5
