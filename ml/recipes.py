@@ -194,6 +194,8 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 
+DEFAULT_RECIPE = "ppl"
+
 
 def frozen_copy(
     name: str,

@@ -4,7 +4,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from annotation.formats.dataset import BadSource
@@ -23,13 +23,20 @@ _ENCRYPTED = 0x1  # of the flag bits
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
-def open_source(source: Path, scratch: Path, refused: list[tuple[str, str]] | None = None) -> Path:
+def open_source(
+    source: Path,
+    scratch: Path,
+    refused: list[tuple[str, str]] | None = None,
+    *,
+    beat: Callable[[], None] = lambda: None,
+) -> Path:
     """The folder to read: `source` itself, or `scratch` with what its zip holds. Called again, it goes on.
 
     Args:
         source: A folder or a zip file.
         scratch: Where to unpack; made if missing.
         refused: Gets (member, reason) for each member that was left out.
+        beat: Called before each member; what it raises stops the unpacking.
 
     Raises:
         BadSource: There is no such file, it is no zip, or too much is in it.
@@ -40,17 +47,20 @@ def open_source(source: Path, scratch: Path, refused: list[tuple[str, str]] | No
         raise BadSource(f"{source} does not exist. Expected a folder or a zip file on the server.")
     try:
         with zipfile.ZipFile(source) as archive:
-            _unpack(archive, source, scratch, [] if refused is None else refused)
+            _unpack(archive, source, scratch, [] if refused is None else refused, beat)
     except zipfile.BadZipFile as error:
         raise BadSource(f"{source.name} is not a zip file, or it is damaged ({error}). Pack it again.") from error
     return scratch
 
 
-def _unpack(archive: zipfile.ZipFile, source: Path, scratch: Path, refused: list[tuple[str, str]]) -> None:
+def _unpack(
+    archive: zipfile.ZipFile, source: Path, scratch: Path, refused: list[tuple[str, str]], beat: Callable[[], None]
+) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     members = list(_acceptable(archive, refused))
     _check_total(members, source, scratch)
     for member, name in members:
+        beat()
         reason = _extract(archive, member, scratch / name, temporary=scratch / ".unpacking")
         if reason:
             refused.append((member.filename, reason))

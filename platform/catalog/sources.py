@@ -1,7 +1,7 @@
 """What an import is about to take in: its files in order, the splits given for them, what the project knows already."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,16 @@ class Source:
     notices: tuple[str, ...]
 
 
-def open_import(one: Import) -> Source:
+def open_import(one: Import, beat: Callable[[], None]) -> Source:
     """The source of an import, unpacked where it is a zip; the project's classes made where it has none.
+
+    beat: called ahead of every file that is unpacked.
 
     Raises:
         BadSource: nothing can be imported from it.
     """
     refused: list[tuple[str, str]] = []
-    dataset = read_as(open_source(Path(one.source), unpacked(one), refused), one.format)
+    dataset = read_as(open_source(Path(one.source), unpacked(one), refused, beat=beat), one.format)
     given, notices = _given_splits(one, dataset)
     found = sorted(dataset.images, key=lambda entry: (_turn(given.get(entry.name)), entry.name))
     masks = any(entry.mask for entry in found)

@@ -12,7 +12,7 @@ from unfold.widgets import (
 )
 
 from ml.acquisition import ACQUISITION, DEFAULT
-from ml.recipes import RECIPES, frozen_copy
+from ml.recipes import DEFAULT_RECIPE, RECIPES, frozen_copy
 from rounds import campaigns
 from rounds.models import Campaign
 
@@ -46,6 +46,7 @@ class CampaignForm(TriggerForm):
     recipe_name = forms.ChoiceField(
         label="Recipe",
         choices=[(name, f"{name}: {recipe.summary}") for name, recipe in RECIPES.items()],
+        initial=DEFAULT_RECIPE,
         widget=UnfoldAdminSelectWidget,
     )
     acquisition = forms.ChoiceField(

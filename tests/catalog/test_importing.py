@@ -1,18 +1,21 @@
 import hashlib
 import json
+import shutil
 import zipfile
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 from django.utils import timezone
 from PIL import Image as Picture
 
-from annotation.formats import BadSource
+from annotation.formats import BadSource, archive
 from catalog import files, importing
 from catalog.importing import create_import, run_import, start_import
 from catalog.models import DefectClass, Image, Import, Label, Project, ReferenceMask, Scene
 from catalog.placement import drawn_split
+from catalog.sources import unpacked
 from rounds.tasks import sweep
 
 
@@ -291,6 +294,25 @@ def test_a_cancelled_import_stops_between_batches_and_what_is_in_stays(project, 
     one.refresh_from_db()
     assert (one.status, one.imported, Image.objects.count()) == ("cancelled", 8, 8)
     assert one.finished_at is not None
+
+
+def test_an_import_is_cancelled_while_its_zip_is_unpacked_too(project, source, tmp_path, data_dir, monkeypatch):
+    monkeypatch.setattr("catalog.importing.BEAT_SECONDS", 0)
+    one = create_import(project, shutil.make_archive(str(tmp_path / "line"), "zip", source))
+    extract = archive._extract
+
+    def cancelled_meanwhile(*told: Any, **named: Any) -> str:
+        Import.objects.update(status=Import.Status.CANCELLED)
+        return extract(*told, **named)
+
+    monkeypatch.setattr(archive, "_extract", cancelled_meanwhile)
+
+    run_import(one.pk)
+
+    one.refresh_from_db()
+    assert (one.status, one.total, Image.objects.count()) == ("cancelled", 0, 0)
+    assert one.finished_at is not None
+    assert not unpacked(one).exists()
 
 
 def test_an_import_that_is_over_does_not_run_again(project, source, bring_in):

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from catalog.models import Project
 from ml.acquisition import ACQUISITION, DEFAULT
-from ml.recipes import RECIPES
+from ml.recipes import DEFAULT_RECIPE, RECIPES
 from rounds import following
 from rounds.campaigns import create_campaign
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("project")
         parser.add_argument("name")
-        parser.add_argument("--recipe", choices=sorted(RECIPES), default="ppl")
+        parser.add_argument("--recipe", choices=sorted(RECIPES), default=DEFAULT_RECIPE)
         parser.add_argument("--acquisition", choices=sorted(ACQUISITION), default=DEFAULT, help="Which images to ask.")
         parser.add_argument("--minutes", type=float, help="That a batch of people may be expected to take.")
         parser.add_argument("--scripted", action="store_true", help="A script answers from the known masks.")
