@@ -21,19 +21,20 @@ from ml.simulation_report import REACHED, Arm, around, recipe_and_strategy, trai
 
 RANDOM = "random"
 DUPLICATES, UNIQUE = "with duplicates", "one image a scene"
-# By pool: what is compared, and the share of random's labels with which the default is to do. Of single images a random
-# choice over scenes is a random choice.
-STRATEGIES = {DUPLICATES: (RANDOM, "random_scenes", "entropy", DEFAULT), UNIQUE: (RANDOM, "entropy", DEFAULT)}
+# By pool: what is compared beside random and the default, unless named, and the share of random's labels with which the
+# default is to do. Of single images a random choice over scenes is a random choice.
+OTHERS = {DUPLICATES: ("random_scenes", "entropy"), UNIQUE: ("entropy",)}
 GOALS = {DUPLICATES: 0.60, UNIQUE: 0.85}
 
 
 def measure(
     folder: Path, work: Path, *, recipe: str, budgets: Sequence[str], seeds: Sequence[str], processes: int,
-    told: Sequence[str],
+    others: Sequence[str] | None = None, told: Sequence[str],
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """By pool the report of its campaigns, and the labels they need, JSON-ready: whenever there is more.
 
-    budgets: labels, or shares of the training images of either pool, as 1/8.  told: further words to `simulate`.
+    budgets: labels, or shares of the training images of either pool, as 1/8.  others: strategies beside random and the
+    default; None = those of the pool in OTHERS.  told: further words to `simulate`.
     """
     found: dict[str, Any] = {}
     for count in [*range(processes, len(seeds), processes), len(seeds)]:
@@ -41,7 +42,8 @@ def measure(
             str(folder), "--recipes", recipe, "--budgets", *budgets, "--seeds", *seeds[:count],
             "--processes", str(processes), *told,
         ]  # fmt: skip
-        for pool, strategies in STRATEGIES.items():
+        for pool, usual in OTHERS.items():
+            strategies = dict.fromkeys((RANDOM, *(usual if others is None else others), DEFAULT))
             ours = [*words, "--acquisitions", *strategies, "--title", f"Labels needed: {pool}"]
             if pool == UNIQUE:
                 ours += _one_a_scene(work)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ml.acquisition import ACQUISITION
 from ml.recipes import RECIPES
 
-HEARD = ("train", "passes", "splits", "scenes", "processes")
+HEARD = ("train", "passes", "splits", "scenes")  # by `simulate`, of benches that are made of its campaigns
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     recipes.add_argument(
         "--recipes", nargs="+", default=["supervised", "ppl", "w2s_ema"], choices=RECIPES, metavar="RECIPE"
     )
-    # What else `simulate` takes, and hears as it stands.
     recipes.add_argument("--seeds", nargs="+", default=("0", "1", "2"))
-    for name in HEARD:
-        recipes.add_argument(f"--{name}", help="as of simulate")
+    recipes.add_argument("--processes", type=int, default=1, help="as of simulate")
+    _hear(recipes)
     recipes.set_defaults(measure=_recipes)
     scoring = benches.add_parser("scoring", help="ppl's reliability scoring against the published loop")
     _scoring_options(scoring)
@@ -70,10 +70,21 @@ def _active_options(active: argparse.ArgumentParser) -> None:
     active.add_argument("--recipe", default="supervised", choices=RECIPES, metavar="RECIPE")
     active.add_argument("--budgets", nargs="+", default=["1/32", "1/16", "1/8", "1/4", "1/2"], help="as of simulate")
     active.add_argument("--seeds", nargs="+", default=[str(seed) for seed in range(10)])
+    active.add_argument(
+        "--others", nargs="*", choices=ACQUISITION, metavar="STRATEGY", help="beside random and the default"
+    )
     active.add_argument("--processes", type=int, default=1, help="as of simulate; as many seeds at a time")
-    for name in ("train", "splits", "scenes"):
-        active.add_argument(f"--{name}", help="as of simulate")
+    _hear(active)
     active.set_defaults(measure=_active)
+
+
+def _hear(parser: argparse.ArgumentParser) -> None:
+    for name in HEARD:
+        parser.add_argument(f"--{name}", help="as of simulate")
+
+
+def _heard(options: argparse.Namespace) -> list[str]:
+    return [word for name in HEARD if (value := getattr(options, name)) for word in (f"--{name}", value)]
 
 
 def _student_options(student: argparse.ArgumentParser) -> None:
@@ -139,9 +150,7 @@ def _scoring(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str,
 def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:
     from ml.bench import recipes
 
-    told = ["--seeds", *options.seeds]
-    for name in HEARD:
-        told += [f"--{name}", value] if (value := getattr(options, name)) else []
+    told = ["--seeds", *options.seeds, "--processes", str(options.processes), *_heard(options)]
     for figures in recipes.measure(options.folder, options.work, options.ratios, recipes=options.recipes, told=told):
         yield figures, recipes.table(figures), recipes.picture(figures)
 
@@ -149,11 +158,9 @@ def _recipes(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str,
 def _active(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], str, str]]:
     from ml.bench import active
 
-    told = [word for name in ("train", "splits", "scenes") if (value := getattr(options, name))
-            for word in (f"--{name}", value)]  # fmt: skip
     for figures in active.measure(
         options.folder, options.work, recipe=options.recipe, budgets=options.budgets, seeds=options.seeds,
-        processes=options.processes, told=told,
+        processes=options.processes, others=options.others, told=_heard(options),
     ):  # fmt: skip
         yield figures, active.table(figures), active.picture(figures)
 

@@ -49,7 +49,8 @@ def test_both_pools_are_judged_on_the_same_images_and_a_second_call_computes_not
     assert len(unique["train"]) < len(whole["train"])
     assert sorted(scene[name] for name in unique["train"]) == sorted({scene[name] for name in whole["train"]})
     figures = json.loads((out / "active.json").read_text())
-    assert [list(one["needed"]) for one in figures.values()] == [list(names) for names in active.STRATEGIES.values()]
+    asked = [["random", *others, active.DEFAULT] for others in active.OTHERS.values()]
+    assert [list(one["needed"]) for one in figures.values()] == asked
     assert len(ET.parse(out / "active.svg").findall(".//{*}polyline")) == 4 + 3
     assert (out / "active.md").read_text().count("with at most") == 2
 
