@@ -9,7 +9,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from ml import dividing, planning, simulation, simulation_report
+from ml import dividing, planning, simulated_rounds, simulation, simulation_report
 from ml import spec as specs
 from ml.acquisition import ACQUISITION, DEFAULT
 from ml.folder import canonical
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out.resolve()
     if options.worker:
         threads = max(1, len(os.sched_getaffinity(0)) // options.processes)
-        simulation.work(out, threads=threads, commit=_commit(), say=lambda line: print(line, flush=True))
+        simulated_rounds.work(out, threads=threads, commit=_commit(), say=lambda line: print(line, flush=True))
         return
     out.mkdir(parents=True, exist_ok=True)
     plan = _plan(options)

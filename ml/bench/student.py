@@ -22,13 +22,13 @@ from ml import learning_curves as curves
 from ml import spec as specs
 from ml.bench import machine
 from ml.bench.student_page import TAUGHT
+from ml.computed import COMMIT, computed
 from ml.device import choose
 from ml.folder import Folder, canonical
 from ml.networks import NETWORKS
 from ml.networks.costs import cost
 from ml.progress import DivergedError, Say
 from ml.recipes import RECIPES
-from ml.simulation import COMMIT, computed
 from ml.simulation_report import number
 from ml.spec import EvaluateSpec, NetworkSpec, Progress, Sample, SpecError, TrainResult, TrainSpec
 
