@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.acquisition import Candidate
+from ml.candidates import Candidate
 from ml.files import written_whole
 
 FACTS = "facts.npz"
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def candidate(name: str, scene: Any, one: Scored, facts: Mapping[str, Any], *, minutes: float = 1.0) -> Candidate:
-    """A predicted image as ml.acquisition knows it."""
+    """A predicted image as ml.candidates has it."""
     return Candidate(
         id=name, scene=scene, uncertainty=one.uncertainty, class_pixels=tuple(one.class_pixels), minutes=minutes,
         **facts,

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.acquisition import classes_shown
+from ml.candidates import classes_shown
 
 
 class CollapsedError(ArithmeticError):

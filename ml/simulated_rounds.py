@@ -12,7 +12,7 @@ import numpy as np
 
 from ml import acquisition, facts, masks, selection
 from ml import spec as specs
-from ml.acquisition import Ask, Candidate, Pick
+from ml.candidates import Ask, Candidate, Pick
 from ml.computed import computed
 from ml.files import locked
 from ml.selection import CollapsedError

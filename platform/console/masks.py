@@ -11,7 +11,7 @@ from catalog import browsing
 from catalog.models import DefectClass, Image, Label
 from console import overlays
 from console.pictures import MASKS, NAMED, shard_identity
-from ml.acquisition import shown
+from ml.candidates import shown
 from rounds.models import Prediction, PseudoLabel, StageFile
 
 # Whose masks; where an image has several, the first of these is shown.

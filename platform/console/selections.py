@@ -20,7 +20,7 @@ from console.dataset import Filters
 from console.masks import Tile
 from console.verdicts import Verdict
 from console.words import count
-from ml.acquisition import classes_shown
+from ml.candidates import classes_shown
 from ml.selection import BY, counted_for
 from rounds.models import Stage, Status
 

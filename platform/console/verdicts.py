@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from catalog.browsing import NO_DEFECT
 from catalog.models import Project
-from ml.acquisition import SHOWN
+from ml.candidates import SHOWN
 from ml.selection import BY
 from rounds.models import Prediction, PseudoLabel, Stage
 
@@ -70,7 +70,7 @@ def of(verdict: Verdict) -> "QuerySet[Any]":
 
 
 def showing(predictions: QuerySet[Prediction], index: int, classes: Collection[int]) -> QuerySet[Prediction]:
-    """Those that show a class, or none of `classes`: by more than stray pixels, as ml.acquisition.shown has it."""
+    """Those that show a class, or none of `classes`: by more than stray pixels, as ml.candidates.shown has it."""
     stray = Cast(F("image__width") * F("image__height"), FloatField()) * SHOWN
     if index == NO_DEFECT:
         return predictions.annotate(stray=stray, **_pixels(classes)).filter(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.acquisition import ACQUISITION, Ask, Candidate, choose, expected_minutes, power
+from ml.acquisition import ACQUISITION, choose, power
+from ml.candidates import Ask, Candidate, expected_minutes
 
 share = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 candidates = st.lists(

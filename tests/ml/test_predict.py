@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from ml import checkpoint, facts, reliability
-from ml.acquisition import ACQUISITION, Ask
+from ml.acquisition import ACQUISITION
 from ml.acquisition import choose as choose_images
+from ml.candidates import Ask
 from ml.device import choose
 from ml.embedding import embedding
 from ml.inference import load_models, probabilities

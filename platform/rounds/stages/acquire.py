@@ -7,7 +7,7 @@ from numpy.random import Generator
 from catalog import files
 from catalog.models import Image
 from ml import acquisition, facts
-from ml.acquisition import Ask, Candidate, Pick
+from ml.candidates import Ask, Candidate, Pick, expected_minutes
 from rounds import campaigns, transitions
 from rounds.models import Acquisition, Prediction, Purpose, Stage, StageFile
 
@@ -89,7 +89,7 @@ def unasked(stage: Stage, images: QuerySet[Image]) -> QuerySet[Image]:
 
 
 def candidates(stage: Stage, predictions: dict[int, Prediction]) -> list[Candidate]:
-    """The predictions as `ml.acquisition` knows them, with what their stages said of them beside the rows.
+    """The predictions as `ml.candidates` has them, with what their stages said of them beside the rows.
 
     Expected minutes only where the recipe limits them: they change the order.
     """
@@ -98,7 +98,7 @@ def candidates(stage: Stage, predictions: dict[int, Prediction]) -> list[Candida
         one.stage_id: facts.read(files.absolute(one.path))
         for one in StageFile.objects.filter(stage__in=predicted_by, name=facts.FACTS)
     }  # fmt: skip
-    minutes = expected_minutes(stage, predictions) if "minutes" in stage.settings else [1.0] * len(predictions)
+    minutes = minutes_of(stage, predictions) if "minutes" in stage.settings else [1.0] * len(predictions)
     return [
         facts.candidate(
             str(one.image_id), one.image.scene_id, one, said.get(one.stage_id, {}).get(str(one.image_id), {}),
@@ -108,14 +108,14 @@ def candidates(stage: Stage, predictions: dict[int, Prediction]) -> list[Candida
     ]  # fmt: skip
 
 
-def expected_minutes(stage: Stage, predictions: dict[int, Prediction]) -> list[float]:
+def minutes_of(stage: Stage, predictions: dict[int, Prediction]) -> list[float]:
     """What answers will take, from how long this campaign's took on images that were predicted before."""
     answered = stage.round.campaign.acquisitions.filter(prediction__isnull=False, label__seconds__gt=0)
     known = [
         (sum(one.prediction.class_pixels[1:]), one.label.seconds)
         for one in answered.select_related("prediction", "label") if one.prediction and one.label and one.label.seconds
     ]  # fmt: skip
-    return acquisition.expected_minutes([sum(one.class_pixels[1:]) for one in predictions.values()], known)
+    return expected_minutes([sum(one.class_pixels[1:]) for one in predictions.values()], known)
 
 
 def _write(rows: list[Acquisition]) -> None:
