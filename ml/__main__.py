@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ml import landmarks, simulate
+from ml import meetings, simulate
 from ml import spec as specs
 from ml.bench import command
 from ml.protocols import PROTOCOLS
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.add_argument("--out", type=Path, required=True, help="JSON: a list of paths, relative to FOLDER, per scene")
     one.add_argument(
-        "--overlap", type=float, default=landmarks.WHOLE,
+        "--overlap", type=float, default=meetings.WHOLE,
         help="of the smaller image; 0.75 as before a split, 0.3 also finds pieces of it",
     )  # fmt: skip
     one.set_defaults(run=_scenes)

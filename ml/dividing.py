@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ml import landmarks, masks, scenes, splits
+from ml import landmarks, masks, meetings, scenes, splits
 from ml.folder import Folder, Splits, grey, read_splits
 from ml.scoring import read_scenes
 from ml.spec import IGNORE, SpecError
@@ -21,8 +21,8 @@ MEMORY = 1 << 27  # bytes of surfaces that are kept from where they are describe
 KEPT = 1024  # of the others, in memory while images are compared
 
 
-def find_scenes(folder: Folder, overlap: float = landmarks.RELATED) -> Scenes:
-    """The images of a folder by scene, in order; as the server's import finds them. overlap: as in ml.landmarks."""
+def find_scenes(folder: Folder, overlap: float = meetings.RELATED) -> Scenes:
+    """The images of a folder by scene, in order; as the server's import finds them. overlap: as in ml.meetings."""
     return by_label(folder.names, described(folder, overlap)[1])
 
 
@@ -51,7 +51,7 @@ def known_splits(folder: Folder, told: Path | None, known: Scenes) -> tuple[Spli
     return made, "split 70 : 30 by scene, seed 0"
 
 
-def described(folder: Folder, overlap: float = landmarks.RELATED) -> tuple[scenes.Floats, list[int]]:
+def described(folder: Folder, overlap: float = meetings.RELATED) -> tuple[scenes.Floats, list[int]]:
     """Descriptors (N, 16, 16) of the images of a folder, and the scene of each: alike, or sharing landmarks."""
     whole, parts, at_hand = [], [], {}
     for place, name in enumerate(folder.names):
@@ -68,7 +68,7 @@ def described(folder: Folder, overlap: float = landmarks.RELATED) -> tuple[scene
 
     stacked = scenes.stack(whole)
     copies = [(row, int(other)) for row, found in enumerate(scenes.alike(stacked)) for other in found]
-    related = landmarks.pairs(parts, surface, overlap=overlap, known=scenes.joined(len(whole), copies))
+    related = meetings.pairs(parts, surface, overlap=overlap, known=scenes.joined(len(whole), copies))
     return stacked, scenes.joined(len(whole), [*copies, *related])
 
 

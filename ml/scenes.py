@@ -1,6 +1,6 @@
 """Which images show the same piece of surface as a whole: exact copies, and copies turned by quarters or mirrored.
 
-Other exposures, shifted and cropped copies and pieces beside something else are found by ml.landmarks.
+Other exposures, shifted and cropped copies and pieces beside something else are found by ml.meetings.
 
 A descriptor holds the low spatial frequencies of an image. Mirroring an image flips signs among its cosine
 coefficients and transposing it transposes them, so all eight poses are compared without turning a picture. Compression

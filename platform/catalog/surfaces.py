@@ -17,7 +17,8 @@ from catalog import files
 from catalog.intake import NewImage
 from catalog.locks import Work, only
 from catalog.models import Image, Landmarks, Project, Scene, SharedSurface
-from ml import landmarks, scenes
+from ml import landmarks, meetings, scenes
+from ml.meetings import Meeting
 
 LOADED = 2000  # rows at a time
 DESCRIBED = 200  # older images a transaction
@@ -39,7 +40,7 @@ class Surfaces:
     """What images show, each by its row, in the order in which they became known: some six kilobytes an image."""
 
     def __init__(self) -> None:
-        self.landmarks = landmarks.Index()
+        self.landmarks = meetings.Index()
         self.names: list[str] = []
         self.pieces: list[Piece] = []
         self.held: Counter[str] = Counter()  # images by the split of their scene
@@ -62,10 +63,10 @@ class Surfaces:
         self.pieces.append(piece)
         self.held[piece.scene.split] += 1
 
-    def overlap(self, met: landmarks.Meeting) -> bool:
+    def overlap(self, met: Meeting) -> bool:
         """Whether the two images show the same surface, pixel by pixel."""
-        shared = landmarks.shared(self._surface(met.earlier), self._surface(met.later), met)
-        return shared >= landmarks.RELATED
+        shared = meetings.shared(self._surface(met.earlier), self._surface(met.later), met)
+        return shared >= meetings.RELATED
 
     def join(self, pieces: Sequence[Piece]) -> Piece:
         """Pieces of one split, made one: the earliest takes in the others."""
@@ -103,13 +104,13 @@ def look_at(surfaces: Surfaces, new: Sequence[NewImage]) -> Iterator[list[int]]:
     """
     first = len(surfaces.pieces)
     copies = surfaces.look([image.descriptor for image in new], [image.view.path for image in new])
-    met: list[list[landmarks.Meeting]] = [[] for _ in new]
+    met: list[list[Meeting]] = [[] for _ in new]
     for one in surfaces.landmarks.meet([image.landmarks for image in new]):
         met[one.later - first].append(one)
     for matches, meetings in zip(copies, met, strict=True):
         seen = matches.tolist()
         pieces = {surfaces.pieces[other] for other in seen}
-        for one in meetings:
+        for one in together:
             piece = surfaces.pieces[one.earlier]
             if piece not in pieces and surfaces.overlap(one):
                 pieces.add(piece)
@@ -163,18 +164,16 @@ def _described(project: Project) -> Surfaces:
 def _describe(project: Project, surfaces: Surfaces, older: Sequence[tuple[int, str]]) -> None:
     """Landmarks of these images (pk, view), and what they bring together, in one transaction."""
     found = [_landmarks_of(pk, view) for pk, view in older]
-    meetings = surfaces.landmarks.meet([bytes(one.described) if one else b"" for one in found])
-    shared = list(_brought_together(project, surfaces, meetings))
+    met = surfaces.landmarks.meet([bytes(one.described) if one else b"" for one in found])
+    shared = list(_brought_together(project, surfaces, met))
     with transaction.atomic():
         Landmarks.objects.bulk_create(one for one in found if one)
         SharedSurface.objects.bulk_create(shared, ignore_conflicts=True)
         surfaces.save_joined()
 
 
-def _brought_together(
-    project: Project, surfaces: Surfaces, meetings: Sequence[landmarks.Meeting]
-) -> Iterator[SharedSurface]:
-    for met in meetings:
+def _brought_together(project: Project, surfaces: Surfaces, found: Sequence[Meeting]) -> Iterator[SharedSurface]:
+    for met in found:
         one, other = surfaces.pieces[met.earlier], surfaces.pieces[met.later]
         if one is other or any(surfaces.pieces[row] is other for row in one.foreign) or not surfaces.overlap(met):
             continue

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml import landmarks, scenes, synthetic
+from ml import landmarks, meetings, scenes, synthetic
 
 SIZE = 200
 
@@ -20,7 +20,7 @@ def _surface(number):
 
 def _found(*images, **asked):
     described = [landmarks.describe(image) for image in images]
-    return landmarks.pairs(described, lambda place: landmarks.evenly_lit(images[place]), **asked)
+    return meetings.pairs(described, lambda place: landmarks.evenly_lit(images[place]), **asked)
 
 
 def _exposed(grey):
@@ -84,11 +84,11 @@ def test_the_same_images_meet_however_they_are_dealt_out(together):
         *(np.ascontiguousarray(np.rot90(one)) for one in surfaces),
     ]
     described = [landmarks.describe(image) for image in images]
-    index = landmarks.Index()
+    index = meetings.Index()
 
     met = [one for start in range(0, 18, together) for one in index.meet(described[start : start + together])]
 
-    assert met == list(landmarks.meetings(described))
+    assert met == list(meetings.meetings(described))
     assert {(one.earlier % 6, one.later % 6) for one in met} == {(number, number) for number in range(6)}
     assert len(index) == 18
 
@@ -103,7 +103,7 @@ def test_flat_and_tiny_images_have_no_landmarks_and_meet_nothing():
 
 def test_landmarks_of_another_form_are_refused():
     with pytest.raises(ValueError, match="expected landmarks of 105 bytes each"):
-        landmarks.pairs([b"short"], landmarks.evenly_lit)
+        meetings.pairs([b"short"], landmarks.evenly_lit)
 
 
 def test_pieces_are_not_told_where_nobody_asks_for_them():

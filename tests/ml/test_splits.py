@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml import dividing, landmarks, metrics, scenes, splits, synthetic
+from ml import dividing, meetings, metrics, scenes, splits, synthetic
 from ml.__main__ import main
 from ml.folder import look_into
 
@@ -196,7 +196,7 @@ def test_pictures_taken_a_little_aside_never_lie_on_two_sides_of_a_split(tmp_pat
             Image.fromarray(pixels).save(tmp_path / "images" / f"{number}{copy}.png")
     folder = look_into(tmp_path)
 
-    joined, whole = (dividing.find_scenes(folder, **asked) for asked in ({}, {"overlap": landmarks.WHOLE}))
+    joined, whole = (dividing.find_scenes(folder, **asked) for asked in ({}, {"overlap": meetings.WHOLE}))
 
     assert sum(len(names) == 2 for names in joined) >= 4
     assert {name[7] for names in joined for name in names if len({one[7] for one in names}) > 1} == set()
