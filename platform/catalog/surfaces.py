@@ -107,7 +107,7 @@ def look_at(surfaces: Surfaces, new: Sequence[NewImage]) -> Iterator[list[int]]:
     met: list[list[Meeting]] = [[] for _ in new]
     for one in surfaces.landmarks.meet([image.landmarks for image in new]):
         met[one.later - first].append(one)
-    for matches, meetings in zip(copies, met, strict=True):
+    for matches, together in zip(copies, met, strict=True):
         seen = matches.tolist()
         pieces = {surfaces.pieces[other] for other in seen}
         for one in together:
