@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from catalog.browsing import NO_DEFECT
 from catalog.models import DefectClass
-from console import charts, masks, verdicts
-from console.charts import Bin, Cut
+from console import histograms, masks, verdicts
 from console.dataset import Filters
+from console.histograms import Bin, Cut
 from console.masks import Tile
 from console.verdicts import Verdict
 from console.words import count
@@ -120,7 +120,7 @@ def _selection(stage: Stage, predicted: Stage | None, classes: Mapping[int, Defe
         score=judged.score,
         accepted=accepted,
         refused=len(judged.keys) - accepted,
-        chart=charts.histogram(bins, named, title=title, told=said, x_label=f"{judged.score} of the mask"),
+        chart=histograms.histogram(bins, named, title=title, told=said, x_label=f"{judged.score} of the mask"),
         bins=bins,
         classes=_shares(Verdict(stage, predicted, accepted=True), judged, cuts, edges, classes),
         per_class=ALL not in judged.group,
@@ -202,7 +202,7 @@ def _shares(
         rows.append(ClassShare(
             name=name, colour=classes[index].colour if index in classes else "",
             accepted=accepted, refused=int(among.sum()) - accepted, cut=cut,
-            chart=charts.small_histogram(
+            chart=histograms.small_histogram(
                 _bins(judged, edges, among), cut, title=f"{judged.score.capitalize()} of the masks with {name}"
             ),
             accepted_address=address + filters.address(shows=str(index)),

@@ -1,8 +1,9 @@
 import re
 from xml.etree import ElementTree as ET
 
-from console import charts
-from console.charts import Bin, Cut, Line, Point
+from console import charts, histograms
+from console.charts import Line, Point
+from console.histograms import Bin, Cut
 
 CURVE = Line("test", (Point(20, 0.52, "first"), Point(32, 0.61), Point(44, 0.68)))
 
@@ -111,7 +112,7 @@ def drawn(svg: str, kind: str) -> list[float]:
 
 
 def test_a_histogram_stacks_what_was_refused_on_what_was_accepted():
-    svg = charts.histogram(BINS, [], title="scores", told="", x_label="score")
+    svg = histograms.histogram(BINS, [], title="scores", told="", x_label="score")
 
     (low, high), (mixed, full) = sorted(drawn(svg, "refused")), drawn(svg, "accepted")
     assert abs(full - 4 * mixed) < 0.5
@@ -121,7 +122,7 @@ def test_a_histogram_stacks_what_was_refused_on_what_was_accepted():
 
 
 def test_a_histogram_names_its_cut_and_draws_it_at_its_value():
-    svg = charts.histogram(BINS, [Cut(0.55, "cut: score 0.550")], title="scores", told="the cut", x_label="score")
+    svg = histograms.histogram(BINS, [Cut(0.55, "cut: score 0.550")], title="scores", told="the cut", x_label="score")
 
     (line,) = (one for one in parsed(svg).iter("line") if one.get("class") == "cut")
     words = {one.text: float(one.get("x")) for one in parsed(svg).iter("text")}
@@ -133,7 +134,7 @@ def test_a_histogram_names_its_cut_and_draws_it_at_its_value():
 def test_cuts_by_class_carry_their_colours_and_the_range_is_said():
     cuts = [Cut(0.45, "pit: cut 0.450", "#0000ff"), Cut(0.62, "scratch: cut 0.620", "#ff0000")]
 
-    svg = charts.histogram(BINS, cuts, title="scores", told="", x_label="score")
+    svg = histograms.histogram(BINS, cuts, title="scores", told="", x_label="score")
 
     assert "cuts 0.450 to 0.620" in svg
     assert [one.get("style") for one in parsed(svg).iter("circle")] == ["fill: #0000ff", "fill: #ff0000"]
@@ -141,12 +142,12 @@ def test_cuts_by_class_carry_their_colours_and_the_range_is_said():
 
 
 def test_a_small_histogram_is_two_areas_and_a_cut():
-    svg = parsed(charts.small_histogram(BINS, 0.55, title="scores"))
+    svg = parsed(histograms.small_histogram(BINS, 0.55, title="scores"))
 
     assert [one.get("class") for one in svg] == ["accepted", "refused", "cut"]
     assert [one.get("d").count("M") for one in svg if one.get("d")] == [2, 2]
 
 
 def test_without_scores_there_is_no_histogram():
-    assert charts.histogram([], [], title="scores", told="", x_label="score") == ""
-    assert charts.small_histogram([Bin(0, 1, 0, 0)], None, title="scores") == ""
+    assert histograms.histogram([], [], title="scores", told="", x_label="score") == ""
+    assert histograms.small_histogram([Bin(0, 1, 0, 0)], None, title="scores") == ""
