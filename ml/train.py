@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 from ml import checkpoint, data, teaching, watch
 from ml.augment import WEAK
@@ -25,8 +26,10 @@ from ml.networks import NETWORKS, Segmenter, encoders
 from ml.optimisation import encoder, moving_average, optimiser, schedule
 from ml.progress import Diary, Say
 from ml.resume import Draws, Keeper, Parts
-from ml.spec import IGNORE, IMAGENET, SAVE_SECONDS, SpecError, TrainResult, TrainSpec
+from ml.spec import IGNORE, IMAGENET, SAVE_SECONDS, Sample, SpecError, TrainResult, TrainSpec
 from ml.steps import STEPS, Batch, Step
+
+Turn = Callable[[Batch, torch.Generator], Tensor]  # a step with its network
 
 
 def train(
@@ -48,52 +51,85 @@ def train(
     labelled, pseudo, looked_at = (load(some, masks=True) for some in (spec.labelled, spec.pseudo, inner))
     streams = [labelled, pseudo, data.without_truth(load(spec.unlabelled, masks=False))]
     beginning, facts, began = _beginning(spec, folder, labelled)
-
     model = compute.place(beginning)
     learner: nn.Module = model
     take_step = step or STEPS[spec.step]
     if spec.distil:
         learner, take_step, streams = teaching.begin(spec, folder, model, streams, compute)
-    average = moving_average(model, spec.average) if spec.average else None
-    result = cast("Segmenter", average.module) if average else model
-    optimise = optimiser(learner, spec, encoder_of=model)
-    rate = schedule(optimise, spec)
-    scaler = compute.scaler()
-    guide = Guide(result, spec, device=compute.device, team=team)
-    draws = Draws.begin(spec.seed, rank=team.rank, device=compute.device)
-    batches = _batches(spec, streams, draws, guide, team=team, compute=compute)
-    diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say, began=began)
-    looks = watch.Watch(spec, rate, _sight(spec, result, looked_at, diary, compute), inner, team=team)
-    parts = Parts(learner, average, optimise, rate, scaler, looks, guide, diary, draws)
+
+    parts = _parts(spec, model, learner, (inner, looked_at), say=say, began=began, team=team, compute=compute)
+    batches = _batches(spec, streams, parts.draws, parts.guide, team=team, compute=compute)
     keeper = Keeper(spec, folder, parts, team=team, seconds=save_seconds)
     thirds = {math.ceil(spec.steps * third / 3): f"checkpoint-{third}.pt" for third in (1, 2, 3)}
-    leave: Callable[[Path], None] = partial(checkpoint.save, result, facts) if team.rank == 0 else lambda _: None
+    outcome = _outcome(parts.average, model)
+    leave: Callable[[Path], None] = partial(checkpoint.save, outcome, facts) if team.rank == 0 else lambda _: None
 
     done = begun = keeper.resume()
-    while done < spec.steps and not looks.over():
+    while done < spec.steps and not parts.watch.over():
         done += 1
         if done in {begun + 1, spec.frozen_steps + 1}:
             network = _ready(learner, model, spec, frozen=done <= spec.frozen_steps, team=team)
-        loss = torch.zeros((), device=compute.device)
-        for _ in range(spec.accumulation):
-            with compute.autocast():
-                part = take_step(network, next(batches), draws.augmentation) / spec.accumulation
-            scaler.scale(part).backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
-        scaler.step(optimise)
-        scaler.update()
-        optimise.zero_grad()
-        if isinstance(rate, LambdaLR):
-            rate.step()
-        if average:
-            average.update_parameters(model)
-        diary.note(done, loss)
-        if looks.look(done) and spec.stop_after:
+        loss = _learn(partial(take_step, network), batches, parts, spec.accumulation, compute)
+        if parts.average:
+            parts.average.update_parameters(model)
+        parts.diary.note(done, loss)
+        if parts.watch.look(done) and spec.stop_after:
             leave(folder / thirds[spec.steps])
         if done in thirds and not (done == spec.steps and spec.stop_after):
             leave(folder / thirds[done])
         keeper.keep(done)
+    return _result(spec, model, parts, done, thirds, compute)
 
+
+def _parts(
+    spec: TrainSpec, model: Segmenter, learner: nn.Module, looked_at: tuple[tuple[Sample, ...], data.Loaded], *,
+    say: Say, began: str, team: Team, compute: Compute,
+) -> Parts:  # fmt: skip
+    """All that will change, as it is ahead of the first step.  looked_at: the inner validation and its pixels."""
+    inner, loaded = looked_at
+    average = moving_average(model, spec.average) if spec.average else None
+    outcome = _outcome(average, model)
+    optimise = optimiser(learner, spec, encoder_of=model)
+    rate = schedule(optimise, spec)
+    diary = Diary(steps=spec.steps, steps_per_epoch=_steps_per_epoch(spec), say=say, began=began)
+    return Parts(
+        learner=learner,
+        average=average,
+        optimiser=optimise,
+        schedule=rate,
+        scaler=compute.scaler(),
+        watch=watch.Watch(spec, rate, _sight(spec, outcome, loaded, diary, compute), inner, team=team),
+        guide=Guide(outcome, spec, device=compute.device, team=team),
+        diary=diary,
+        draws=Draws.begin(spec.seed, rank=team.rank, device=compute.device),
+    )
+
+
+def _outcome(average: AveragedModel | None, model: Segmenter) -> Segmenter:
+    """Whose weights the training leaves."""
+    return cast("Segmenter", average.module) if average else model
+
+
+def _learn(step: Turn, batches: Iterator[Batch], parts: Parts, count: int, compute: Compute) -> Tensor:
+    """One step of the optimiser by the mean gradient of so many batches; their mean loss."""
+    loss = torch.zeros((), device=compute.device)
+    for _ in range(count):
+        with compute.autocast():
+            part = step(next(batches), parts.draws.augmentation) / count
+        parts.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+        loss += part.detach()
+    parts.scaler.step(parts.optimiser)
+    parts.scaler.update()
+    parts.optimiser.zero_grad()
+    if isinstance(parts.schedule, LambdaLR):  # plateau's moves by the looks
+        parts.schedule.step()
+    return loss
+
+
+def _result(  # noqa: PLR0917 - what the training was and what is left of it
+    spec: TrainSpec, model: Segmenter, parts: Parts, done: int, thirds: dict[int, str], compute: Compute
+) -> TrainResult:
+    diary, looks = parts.diary, parts.watch
     return TrainResult(
         checkpoint=thirds[spec.steps],
         checkpoints=tuple(name for third, name in thirds.items() if third <= done or third == spec.steps),
