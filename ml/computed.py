@@ -5,6 +5,8 @@ Whoever asks the same finds it there, and nothing that is finished is done again
 
 import dataclasses
 import hashlib
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,3 +57,14 @@ def computed(steps: Path, verb: str, told: Any, *, commit: str) -> Path:
             specs.write(_RUN[verb](told, folder), folder, "result.json")
             (folder / specs.STATE).unlink(missing_ok=True)
     return folder
+
+
+def running_commit() -> str:
+    """Of the code that runs; "unknown" outside a repository."""
+    if not shutil.which("git"):
+        return "unknown"
+    here = Path(__file__).parent
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or "unknown"

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -12,6 +11,7 @@ from pathlib import Path
 from ml import dividing, planning, simulated_rounds, simulation, simulation_report
 from ml import spec as specs
 from ml.acquisition import ACQUISITION, DEFAULT
+from ml.computed import running_commit
 from ml.folder import canonical
 from ml.recipes import RECIPES
 from ml.simulation import FULL, PLAN, Cell, Plan
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out.resolve()
     if options.worker:
         threads = max(1, len(os.sched_getaffinity(0)) // options.processes)
-        simulated_rounds.work(out, threads=threads, commit=_commit(), say=lambda line: print(line, flush=True))
+        simulated_rounds.work(out, threads=threads, commit=running_commit(), say=lambda line: print(line, flush=True))
         return
     out.mkdir(parents=True, exist_ok=True)
     plan = _plan(options)
@@ -137,17 +137,3 @@ def _refuse_other_plan(plan: Plan, out: Path) -> None:
         changed.append("budgets")
     if changed:
         raise SpecError(f"--out {out}: holds cells with other {', '.join(changed)}; name another folder")
-
-
-def _commit() -> str:
-    """Of the code that runs; "unknown" outside a repository."""
-    if not shutil.which("git"):
-        return "unknown"
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"

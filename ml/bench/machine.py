@@ -2,13 +2,13 @@
 
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from ml.computed import running_commit
 from ml.device import PRECISIONS, Compute
 
 Clocks = tuple[float, float]  # the wall's, and the processor time of this process, both in seconds
@@ -22,7 +22,7 @@ def described(compute: Compute) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "precision": compute.precision,
         "torch": torch.__version__,
-        "commit": _commit(),
+        "commit": running_commit(),
         "load": [round(value, 2) for value in os.getloadavg()],  # of 1, 5 and 15 minutes: others want the cores too
     }
 
@@ -54,11 +54,3 @@ def _processor() -> str:
 
 def _text(path: str) -> str:
     return Path(path).read_text() if Path(path).exists() else ""
-
-
-def _commit() -> str:
-    here = Path(__file__).parent
-    ran = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
-    )
-    return ran.stdout.strip() or "unknown"
