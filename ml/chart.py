@@ -31,7 +31,7 @@ class Plane:
         """Percents beside it; below it what is said of some places, and of all of them."""
         return [
             *(
-                f'<text x="{LEFT - 8}" y="{self.y(value) + 4:.1f}" text-anchor="end">{100 * value:.0f} %</text>'
+                f'<text x="{LEFT - 8}" y="{self.y(value) + 4:.1f}" text-anchor="end">{100 * value:.1f} %</text>'
                 for value in np.linspace(self.low, self.high, 5).tolist()
             ),
             *(

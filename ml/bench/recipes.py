@@ -42,9 +42,7 @@ def picture(reports: dict[str, Any]) -> str:
     full = next(iter(reports.values()))["full_miou"]
     heights = [height for told in reports.values() for arm in told["arms"] for (height,) in arm["miou"]]
     plane = chart.Plane(-0.5, len(reports) - 0.5, min(*heights, full), max(*heights, full))
-    ticks: dict[float, str] = {
-        place: f"{ratio} ({told['arms'][0]['budgets'][0]})" for place, (ratio, told) in enumerate(reports.items())
-    }
+    ticks: dict[float, str] = {place: _labels(ratio, told) for place, (ratio, told) in enumerate(reports.items())}
     parts = [*plane.levels({full: "all labels, supervised"}), *plane.scales(ticks, "labels")]
     names: list[str] = []
     for place, told in enumerate(reports.values()):
@@ -78,7 +76,13 @@ def _rows(reports: dict[str, Any]) -> Iterator[str]:
         for arm in told["arms"]:
             figure = around(arm["mean"][0], arm["half_width"][0])
             recipe, _ = recipe_and_strategy(arm["name"])
-            yield f"| {ratio} ({arm['budgets'][0]}) | {recipe} | {figure} | {arm['image_passes']:,} |"
+            yield f"| {_labels(ratio, told)} | {recipe} | {figure} | {arm['image_passes']:,} |"
+
+
+def _labels(ratio: str, told: dict[str, Any]) -> str:
+    """A share with how many labels it is; a number stays one."""
+    count = str(told["arms"][0]["budgets"][0])
+    return count if ratio == count else f"{ratio} ({count})"
 
 
 def _pairs(reports: dict[str, Any]) -> Iterator[str]:
