@@ -1,7 +1,7 @@
 """The ways of choosing what to ask: each walks the pool, the most useful image first, and says why (numpy only)."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ml.candidates import TINY, Ask, Candidate, Picks, shown, shuffled
+from ml.candidates import TINY, Ask, Candidate, Picks, classes_shown, shuffled
 
 Floats = NDArray[np.float64]
 
@@ -33,11 +33,15 @@ def random_scenes(pool: list[Candidate], ask: Ask, rng: Generator) -> Picks:
 
 def random_classes(pool: list[Candidate], ask: Ask, rng: Generator) -> Picks:
     """At random, in turn from the images that show each class to the model, and from those that show it none."""
-    strata: dict[int, list[Candidate]] = defaultdict(list)
-    for candidate in shuffled(_one_per_scene(pool), rng):
-        for index in shown(candidate.class_pixels) or [0]:
-            strata[index].append(candidate)
-    lists = {index: _saying(partial(_drawn, index=index, ask=ask), strata[index]) for index in sorted(strata)}
+    if not pool:
+        return
+    mixed = shuffled(_one_per_scene(pool), rng)
+    shows = classes_shown([one.class_pixels for one in mixed])
+    strata = {
+        index: [mixed[row] for row in np.flatnonzero(shows[:, index])]
+        for index in np.flatnonzero(shows.any(axis=0)).tolist()
+    }
+    lists = {index: _saying(partial(_drawn, index=index, ask=ask), some) for index, some in strata.items()}
     yield from _in_turn(lists, dict.fromkeys(lists, 1.0), lambda _: True)
 
 

@@ -44,16 +44,14 @@ def picture(reports: dict[str, Any]) -> str:
     plane = chart.Plane(-0.5, len(reports) - 0.5, min(*heights, full), max(*heights, full))
     ticks: dict[float, str] = {place: _labels(ratio, told) for place, (ratio, told) in enumerate(reports.items())}
     parts = [*plane.levels({full: "all labels, supervised"}), *plane.scales(ticks, "labels")]
-    names: list[str] = []
     for place, told in enumerate(reports.values()):
-        for arm in told["arms"]:
-            recipe, _ = recipe_and_strategy(arm["name"])
-            names += [] if recipe in names else [recipe]
-            number = names.index(recipe)
+        for number, arm in enumerate(told["arms"]):
             across = plane.x(place) + _ASIDE * (number - (len(told["arms"]) - 1) / 2)
             seeds = [height for (height,) in arm["miou"]]
             parts += plane.dots(across, seeds, mean=arm["mean"][0], colour=chart.colour(number))
-    return chart.picture([*parts, *chart.legend(names)])
+    # All shares have the same recipes, in the same order.
+    recipes = [recipe_and_strategy(arm["name"])[0] for arm in next(iter(reports.values()))["arms"]]
+    return chart.picture([*parts, *chart.legend(recipes)])
 
 
 def _how(reports: dict[str, Any]) -> Iterator[str]:

@@ -59,4 +59,6 @@ def test_what_the_bench_hears_for_simulate_is_what_simulate_takes():
 
     words = [word for name in command.HEARD for word in (f"--{name}", "1")]
 
-    simulate.parsed(["FOLDER", "--out", "OUT", "--budgets", "1/8", *words])
+    heard = simulate.parsed(["FOLDER", "--out", "OUT", "--budgets", "1/8", *words])
+
+    assert {str(getattr(heard, name)) for name in command.HEARD} == {"1"}
