@@ -106,6 +106,8 @@ def check(plan: Plan) -> None:
             f"expected splits that share no scene, {len(shared)} training images show one that is held out, the first "
             f"is {shared[0]}; divide the folder with `python -m ml split FOLDER --out SPLITS` and name it as --splits"
         )
+    if plan.passes is not None and plan.passes < 1:
+        raise SpecError(f"--passes: expected image passes, 1 or more a round, got {plan.passes}")
     for cell in plan.cells:
         acquisition.named(cell.acquisition)
         if list(cell.budgets) != sorted({*cell.budgets}) or not 1 <= cell.budgets[0] <= cell.budgets[-1] <= len(

@@ -131,6 +131,7 @@ def test_the_report_says_over_what_its_figures_are(resumed):
     [
         ({"budgets": [6, 4]}, "--budgets: expected growing numbers"),
         ({"budgets": [4, 999]}, "training images, got 4 999"),
+        ({"passes": [0]}, "--passes: expected image passes, 1 or more a round, got 0"),
         ({"budgets": [4, 5]}, "holds cells with other budgets"),
         ({"train": ['{"steps": 4}']}, "holds cells with other settings"),
         ({"passes": [9]}, "holds cells with other passes"),
