@@ -18,9 +18,9 @@ from annotation.masks import MaskError
 from annotation.remote import RemoteAnnotation as Remote
 from annotation.remote import RemoteTask
 from catalog.labels import reinstate, store_label, withdraw
+from catalog.locks import Work, one_at_a_time
 from catalog.models import Label
 from labelling import outbox, studio
-from labelling.locks import RECONCILE, one_at_a_time
 from labelling.models import Annotator, LabellingProject, RemoteAnnotation, Task
 from rounds import doorbell
 from rounds.models import Acquisition
@@ -45,7 +45,7 @@ def reconcile(project: LabellingProject, *, overlap: timedelta = OVERLAP, from_t
         overlap: How long before the latest change that was seen to begin, by Label Studio's clock.
         from_the_start: Read every task again, those with a problem included.
     """
-    with one_at_a_time(RECONCILE, project.pk) as mine:
+    with one_at_a_time(Work.RECONCILE, project.pk) as mine:
         if not mine:
             return
         project.refresh_from_db()

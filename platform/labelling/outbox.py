@@ -17,9 +17,9 @@ from annotation import task_json
 from annotation.client import LabelStudio, LabelStudioError
 from annotation.label_config import label_config
 from annotation.masks import ClassInfo
+from catalog.locks import Work, one_at_a_time
 from catalog.models import Project
 from labelling import people, studio
-from labelling.locks import PUSH, one_at_a_time
 from labelling.models import LabellingProject, Task
 from labelling.shards import predicted_masks
 from rounds.models import Acquisition, Campaign, Prediction, Status
@@ -71,7 +71,7 @@ def push(campaign: Campaign) -> None:
     """
     if not unsent(campaign).exists() and not outdated(campaign).exists():
         return
-    with one_at_a_time(PUSH, campaign.pk) as mine:
+    with one_at_a_time(Work.PUSH, campaign.pk) as mine:
         if not mine:
             return
         project, _ = LabellingProject.objects.get_or_create(campaign=campaign)

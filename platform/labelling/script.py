@@ -15,9 +15,9 @@ from annotation.browser import Browser
 from annotation.errors import LabelStudioError
 from annotation.masks import Mask, read_index_mask
 from catalog import files
+from catalog.locks import Work, one_at_a_time
 from catalog.models import Image, ReferenceMask
 from labelling import outbox, people
-from labelling.locks import ANSWER, one_at_a_time
 from labelling.models import LabellingProject, Task
 from rounds.models import Campaign
 
@@ -37,7 +37,7 @@ def has_work(campaign: Campaign) -> bool:
 
 def answer(campaign: Campaign) -> int:
     """How many tasks were answered: all that the queue gives. Dying half way loses nothing, the rest waits there."""
-    with one_at_a_time(ANSWER, campaign.pk) as mine:
+    with one_at_a_time(Work.ANSWER, campaign.pk) as mine:
         if not mine:
             return 0
         project = campaign.labelling_project

@@ -7,9 +7,9 @@ from django.db import connection, connections
 
 from annotation.masks import read_index_mask
 from catalog import files
+from catalog.locks import Work, one_at_a_time
 from catalog.models import Label
 from labelling import inbox, people
-from labelling.locks import RECONCILE, one_at_a_time
 from labelling.models import Annotator, LabellingProject, RemoteAnnotation, Task
 
 pytestmark = pytest.mark.django_db
@@ -366,7 +366,7 @@ def test_one_works_one_waits_and_the_third_lets_go():
     let_in: list[bool] = []
 
     def work() -> None:
-        with one_at_a_time(RECONCILE, 1) as mine:
+        with one_at_a_time(Work.RECONCILE, 1) as mine:
             let_in.append(mine)
             entered.set()
             leave.wait(10)
@@ -379,7 +379,7 @@ def test_one_works_one_waits_and_the_third_lets_go():
     while not _waiting_in_the_database():
         pass
 
-    with one_at_a_time(RECONCILE, 1) as mine:
+    with one_at_a_time(Work.RECONCILE, 1) as mine:
         third = mine
     leave.set()
     first.join(10)
