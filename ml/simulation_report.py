@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,57 +130,57 @@ def number(value: float) -> float | None:
 
 
 def _markdown(told: dict[str, Any], title: str) -> str:
-    images, scenes, arms = told["images"], told["scenes"], told["arms"]
-    lines = [
-        f"# {title}",
-        "",
-        (f"Data: {told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes, "
+    lines = [f"# {title}", "", _how(told), "", *_heights(told), "", "![Learning curves](curves.svg)", "", *_areas(told)]
+    if told["pairs"]:
+        lines += ["", *_differences(told)]
+    return "\n".join(lines) + "\n"
+
+
+def _how(told: dict[str, Any]) -> str:
+    images, scenes = told["images"], told["scenes"]
+    return (
+        f"Data: {told['data']}; {told['split']}: {images['train']} training images of {scenes['train']} scenes, "
         f"{images['test']} test images of {scenes['test']}. Seeds {', '.join(map(str, told['seeds']))}, commit "
         f"{', '.join(told['commit'])}, {told['hardware']}. Training settings: {trained_with(told)}. "
         f"{told['image_passes']:,} image passes, {told['seconds']:,} s of training and prediction (steps that cells "
-        "share counted for each). Last weights; test decided nothing."),
-        "",
-        ("Test mIoU with background, one confusion matrix over the split, percent: mean over seeds and half of its "
-        "95 % interval (Student's t)."),
-        "",
-        f"| labels | {' | '.join(str(one) for one in arms[0]['budgets'])} |",
-        f"|---|{'---|' * len(arms[0]['budgets'])}",
-        *(
-            f"| {one['name']} | "
-            + " | ".join(around(m, h) for m, h in zip(one["mean"], one["half_width"], strict=True)) + " |"
-            for one in arms
-        ),
-        f"| all {images['train']} labels, supervised | {around(told['full_miou'], told['full_half_width'])} |"
-        + " |" * (len(arms[0]["budgets"]) - 1),
-        "",
-        "![Learning curves](curves.svg)",
-        "",
-        "| | area under the curve | over log labels | labels to 95 % of full | image passes |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {one['name']} | {around(one['area'], one['area_half_width'])} | {100 * one['area_log']:.1f} | "
-            f"{_labels(one)} | {one['image_passes']:,} |"
-            for one in arms
-        ),
-    ]  # fmt: skip
-    if told["pairs"]:
-        fewest = 2 / 2 ** len(told["seeds"])
-        lines += [
-            "",
-            (
-                "Differences in area, in points. p: exact sign-flip test, two-sided, paired over seeds (not below "
-                f"{fewest:.3g} with {len(told['seeds'])}); then corrected for {len(told['pairs'])} comparisons (Holm)."
-            ),
-            "",
-            "| | difference | p | p corrected |",
-            "|---|---|---|---|",
-            *(
-                f"| {one['first']} - {one['second']} | {100 * one['difference']:+.1f} | {one['p']:.3f} | "
-                f"{one['p_holm']:.3f} |"
-                for one in told["pairs"]
-            ),
-        ]
-    return "\n".join(lines) + "\n"
+        "share counted for each). Last weights; test decided nothing."
+    )
+
+
+def _heights(told: dict[str, Any]) -> Iterator[str]:
+    budgets = told["arms"][0]["budgets"]
+    yield "Test mIoU with background, one confusion matrix over the split, percent: mean over seeds and half of its"
+    yield "95 % interval (Student's t)."
+    yield ""
+    yield f"| labels | {' | '.join(map(str, budgets))} |"
+    yield f"|---|{'---|' * len(budgets)}"
+    for arm in told["arms"]:
+        cells = (around(mean, half) for mean, half in zip(arm["mean"], arm["half_width"], strict=True))
+        yield f"| {arm['name']} | {' | '.join(cells)} |"
+    full = around(told["full_miou"], told["full_half_width"])
+    yield f"| all {told['images']['train']} labels, supervised | {full} |{' |' * (len(budgets) - 1)}"
+
+
+def _areas(told: dict[str, Any]) -> Iterator[str]:
+    yield "| | area under the curve | over log labels | labels to 95 % of full | image passes |"
+    yield "|---|---|---|---|---|"
+    for arm in told["arms"]:
+        area = around(arm["area"], arm["area_half_width"])
+        yield (f"| {arm['name']} | {area} | {100 * arm['area_log']:.1f} | {_labels(arm)} | {arm['image_passes']:,} |")
+
+
+def _differences(told: dict[str, Any]) -> Iterator[str]:
+    seeds, pairs = len(told["seeds"]), told["pairs"]
+    yield "Differences in area, in points. p: exact sign-flip test, two-sided, paired over seeds (not below"
+    yield f"{2 / 2**seeds:.3g} with {seeds}); then corrected for {len(pairs)} comparisons (Holm)."
+    yield ""
+    yield "| | difference | p | p corrected |"
+    yield "|---|---|---|---|"
+    for pair in pairs:
+        yield (
+            f"| {pair['first']} - {pair['second']} | {100 * pair['difference']:+.1f} | {pair['p']:.3f} | "
+            f"{pair['p_holm']:.3f} |"
+        )
 
 
 def trained_with(told: dict[str, Any]) -> str:
