@@ -34,13 +34,7 @@ def predict(spec: PredictSpec, folder: Path, *, say: Say) -> PredictResult:
     Raises:
         SpecError: the spec cannot be run.
     """
-    _refuse_folders_in_ids(spec)
-    if spec.stable not in reliability.STABILITIES:
-        raise SpecError(f"stable: expected one of {', '.join(reliability.STABILITIES)}, got {spec.stable!r}")
-    if spec.second and not spec.facts:
-        raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
-    if not 0 <= spec.threshold <= 1:
-        raise SpecError(f"threshold: expected a probability, got {spec.threshold}; 0 keeps every pixel")
+    _check(spec)
     compute = choose(spec.threads, precision=spec.precision)
     models, channels = load_models(spec, folder, compute)
     view = viewer(spec, compute)
@@ -145,7 +139,13 @@ def _facts(  # noqa: PLR0917 - one batch and what is asked about it
     return facts
 
 
-def _refuse_folders_in_ids(spec: PredictSpec) -> None:
+def _check(spec: PredictSpec) -> None:
+    if spec.stable not in reliability.STABILITIES:
+        raise SpecError(f"stable: expected one of {', '.join(reliability.STABILITIES)}, got {spec.stable!r}")
+    if spec.second and not spec.facts:
+        raise SpecError("second: expected facts as well, for they tell how far two models differ; set facts to true")
+    if not 0 <= spec.threshold <= 1:
+        raise SpecError(f"threshold: expected a probability, got {spec.threshold}; 0 keeps every pixel")
     for sample in spec.samples:
         if "/" in sample.id or "\\" in sample.id or not sample.id:
             raise SpecError(f"samples: expected ids that can name a file, got {sample.id!r}; leave slashes out")
