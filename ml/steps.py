@@ -62,20 +62,20 @@ def strong_pseudo_labels(model: nn.Module, batch: Batch, rng: torch.Generator) -
 
 
 def label_efficient_cutmix(model: nn.Module, batch: Batch, rng: torch.Generator) -> Tensor:
-    """Strongly augmented pseudo-labelled images, with labelled pixels pasted where the model is unsure, then mixed.
+    """Pseudo-labelled images with labelled pixels pasted where the model is unsure, then mixed with one another.
 
-    Source: Perturbed Progressive Learning (2023), train.py lines 212-293. Changed: grey values are jittered in [0, 1]
-    before normalisation (as released they wrapped around); every image has its own two masks (one served the whole
-    batch); the second paste goes on top of the first (as released it started from the unmixed image and lost most of
-    the labelled pixels); the weak view turns and zooms as well (flips only); everything is batched on the device.
-    Without pseudo-labels it is `supervised`.
+    Source: Perturbed Progressive Learning (2023), train.py lines 212-293. Changed: grey values stay as they are
+    (jittered ones, which as released wrapped around, cost a point and gave none: docs/log.md, 2026-11-21); every image
+    has its own two masks (one served the whole batch); the second paste goes on top of the first (as released it
+    started from the unmixed image and lost most of the labelled pixels); the weak view turns and zooms as well (flips
+    only); everything is batched on the device. Without pseudo-labels it is `supervised`.
     """
     if not len(batch.pseudo_images):
         return supervised(model, batch, rng)
     images, masks = batch.weak(batch.images, batch.masks, rng)
     unlabelled, pseudo = batch.weak(batch.pseudo_images, batch.pseudo_masks, rng)
     sure = _confidence(model, unlabelled)
-    mixed = cut_and_mix(strong(unlabelled, rng), pseudo, images, masks, sure=sure, rng=rng)
+    mixed = cut_and_mix(unlabelled, pseudo, images, masks, sure=sure, rng=rng)
     return _loss(model, [(images, masks, 1.0), (*mixed, batch.pseudo_weight)], batch)
 
 
