@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from ml.augment import WEAK
 from ml.networks import Segmenter, build
 from ml.spec import NetworkSpec
 from ml.steps import STEPS, Batch, as_wrapped_bytes, cut_and_mix, paste_masks
@@ -68,6 +69,18 @@ def test_looking_how_sure_the_model_is_leaves_no_trace_in_batch_normalisation():
 
     counters = [value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")]
     assert {int(counter) for counter in counters} == {1}
+
+
+def test_ppl_mixes_images_and_changes_no_grey_value():
+    """With poses alone as the weak view: changed grey values harmed (docs/log.md, 2026-11-21)."""
+    seen, model, batch = [], _model(), dataclasses.replace(_batch(), weak=WEAK["mirror"])
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+
+    STEPS["label_efficient_cutmix"](model, batch, torch.Generator().manual_seed(0))
+
+    mixed = seen[-1][len(batch.images) :]
+    assert torch.isin(mixed, torch.cat([batch.images, batch.pseudo_images])).all()
+    assert not any(torch.isin(one, other).all() for one in mixed for other in batch.pseudo_images)
 
 
 def _original_box_mask(draws, size):
