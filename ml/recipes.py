@@ -131,9 +131,9 @@ _RECIPES: dict[str, Recipe] = {
         train=_TRAIN,
         stages=_once("train on labels"),
     ),
-    # Changed from the paper, because each helped (docs/log.md, 2026-11-20 and 21): pixels the teacher doubts are ignored,
-    # grey values stay as they are, and a training goes on from the weights of the one before, where the paper starts
-    # afresh and trains 7 and 14 times as long. By class, because in one ranking rare defects come last.
+    # Changed from the paper, because each helped (docs/log.md, 2026-11-20 and 21): pixels the teacher doubts are
+    # ignored, grey values stay as they are, and a training goes on from the weights of the one before, where the paper
+    # starts afresh and trains 7 and 14 times as long. By class, because in one ranking rare defects come last.
     "ppl": Recipe(
         summary="Perturbed progressive learning: the reliable half of the pool first, then the rest (Wu et al., 2023).",
         train=_TRAIN,
