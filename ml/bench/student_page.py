@@ -8,7 +8,8 @@ from typing import Any
 from ml import chart
 from ml.simulation_report import around
 
-# Without background, full labels, official split of NEU-Seg, on which MFF-Metal's authors publish .8771.
+# Without background, full labels, official split of NEU-Seg, on which MFF-Metal's authors publish .8771. That split
+# leaks: of one that does not they say nothing.
 GOALS = {0.877: "goal 87.7 %", 0.885: "better 88.5 %"}
 TAUGHT = "taught"  # role of the student that had a teacher
 
@@ -24,9 +25,8 @@ def table(figures: dict[str, Any]) -> str:
 def picture(figures: dict[str, Any]) -> str:
     """Mean IoU without background over multiplications as SVG, with 95 % intervals over scenes."""
     rows = figures["rows"]
-    levels = dict(GOALS)
-    if figures["look_up"]["shared"]:
-        levels[figures["look_up"]["miou_foreground"]] = "looked up"
+    found = figures["look_up"]
+    levels = {**GOALS, found["miou_foreground"]: "looked up"} if found["shared"] else {}
     places = [math.log10(row["gmacs"]) for row in rows]
     ends = [end for row in rows for end in row["interval"] or [row["miou_foreground"]]]
     margin = 0.1  # of a power of ten
@@ -59,22 +59,21 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
     yield "Percent, means over seeds. ±: half of the 95 % interval over seeds (Student's t); in brackets 95 % over the"
     yield "scenes of test (bootstrap). GMAC: of one picture of the size of a crop. Seconds: of one training."
     yield ""
-    yield _leak_in_words(figures)
-    taught = [_foreground(row) for row in rows if row["role"] == TAUGHT]
-    yield "Goal on NEU-Seg's official split, without background: 87.7, better 88.5 (MFF-Metal's authors: 87.71)."
-    yield f"Here: {taught[0] if taught else 'not known yet'}."
+    yield from _leak_in_words(figures)
     yield from figures["diverged"]
 
 
-def _leak_in_words(figures: dict[str, Any]) -> str:
+def _leak_in_words(figures: dict[str, Any]) -> Iterator[str]:
     found, test = figures["look_up"], figures["images"]["test"]
     if not found["shared"]:
-        return f"None of {test} test images shows a scene that a training image shows: nothing can be looked up."
-    return (
-        f"**The split leaks**: {found['shared']} of {test} test images show a scene that a training image shows. "
-        f"Copying the masks from there, without learning, gives {100 * found['miou']:.1f}, without background "
-        f"{100 * found['miou_foreground']:.1f}: read every figure beside that."
-    )
+        yield f"None of {test} test images shows a scene that a training image shows: nothing can be looked up."
+        return
+    yield f"**The split leaks**: {found['shared']} of {test} test images show a scene that a training image shows."
+    yield f"Copying the masks from there, without learning, gives {100 * found['miou']:.1f}, without background"
+    yield f"{100 * found['miou_foreground']:.1f}: read every figure beside that."
+    taught = [_foreground(row) for row in figures["rows"] if row["role"] == TAUGHT]
+    yield "Goal on NEU-Seg's official split, without background: 87.7, better 88.5 (MFF-Metal's authors: 87.71)."
+    yield f"Here: {taught[0] if taught else 'not known yet'}."
 
 
 def _rows(figures: dict[str, Any]) -> Iterator[str]:
