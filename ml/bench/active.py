@@ -123,8 +123,8 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
     told = figures[DUPLICATES]["report"]
     passes = sum(one["report"]["image_passes"] for one in figures.values())
     recipe, _ = recipe_and_strategy(told["arms"][0]["name"])
-    yield f"`python -m ml bench active`, commit {', '.join(told['commit'])}, recipe {recipe}, seeds"
-    yield f"{', '.join(map(str, told['seeds']))}; {told['data']}; {told['hardware']}; {passes:,} image passes."
+    yield f"`python -m ml bench active`, commit {', '.join(told['commit'])}, recipe {recipe};"
+    yield f"{told['data']}; {told['hardware']}; {passes:,} image passes."
     yield f"Training settings: {trained_with(told)}; each training takes the same passes, whatever its labels."
     yield "Last weights; test decided nothing. The first batch is alike for all, at random over scenes, which favours"
     yield "`random`."
@@ -140,8 +140,8 @@ def _of_pool(pool: str, one: dict[str, Any]) -> Iterator[str]:
     yield f"## {pool[0].upper()}{pool[1:]}"
     yield ""
     yield f"{told['images']['train']:,} training images of {told['scenes']['train']:,} scenes, {told['images']['test']}"
-    yield f"test images of {told['scenes']['test']}. All labels, supervised:"
-    yield f"{around(told['full_miou'], told['full_half_width'])}."
+    yield f"test images of {told['scenes']['test']}. Seeds {', '.join(map(str, told['seeds']))}. All labels,"
+    yield f"supervised: {around(told['full_miou'], told['full_half_width'])}."
     yield f"Goal: `{DEFAULT}` with at most {100 * one['goal']:.0f} % of the labels of `{RANDOM}`: {_verdict(one)}."
     yield ""
     budgets = told["arms"][0]["budgets"]
