@@ -10,6 +10,7 @@ from ml import spec as specs
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Each with its own options; `run` is what it does with them."""
     for verb, (told, add_options, run) in _VERBS.items():
         one = verbs.add_parser(verb, help=told)
         add_options(one)

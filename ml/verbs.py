@@ -14,6 +14,7 @@ from ml.protocols import PROTOCOLS
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Each takes a folder; `run` is what it does with its options."""
     for verb, run in _VERBS.items():
         one = verbs.add_parser(verb, help=f"{verb} as DIR/spec.json says; leaves DIR/result.json")
         one.add_argument("folder", type=Path, metavar="DIR", nargs="?" if verb == "evaluate" else None)

@@ -11,7 +11,7 @@ from django.db import connection
 class Work(IntEnum):
     """First key of an advisory lock, which belongs to the whole database: bytes of "bu" and the place.
 
-    The second key is the project's or, of PUSH and ANSWER, the campaign's.
+    The second key is the project's; of PUSH and ANSWER the campaign's, of RECONCILE the labelling project's.
     """
 
     PUSH = 0x6275_0000

@@ -24,7 +24,7 @@ def as_another_session(db, monkeypatch):
     session.close()
 
 
-@pytest.mark.parametrize(("held", "wanted"), permutations(Work, 2), ids=lambda work: work.name)
+@pytest.mark.parametrize(("held", "wanted"), list(permutations(Work, 2)), ids=lambda work: work.name)
 def test_work_on_project_7_keeps_nobody_from_campaign_7(held, wanted, as_another_session):
     with only(held, 7) as mine, as_another_session(), one_at_a_time(wanted, 7) as may:
         assert (mine, may) == (True, True)

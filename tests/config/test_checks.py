@@ -74,4 +74,5 @@ def test_nothing_is_served_without_secrets(settings):
 
 
 def test_what_is_possible_is_served():
+    assert ids(checks.installation(None)) == []
     checks.refuse_to_serve()

@@ -77,12 +77,17 @@ def test_a_push_wakes_the_script_of_a_scripted_campaign_only(campaign, ask, remo
 
 
 def test_a_queue_that_cannot_be_reached_is_no_error(monkeypatch):
-    def refuse(*_: object, **__: object) -> None:
+    refused = []
+
+    def refuse(*given: object, **_: object) -> None:
+        refused.append(given)
         raise OperationalError
 
     monkeypatch.setattr(tasks.reconcile, "apply_async", refuse)
 
     tasks.ring(tasks.reconcile, 1)
+
+    assert len(refused) == 1
 
 
 def test_reconcile_now_reads_everything_again(asked, anna, remote, rings, admin_client, truth, drawn, monkeypatch):

@@ -1,5 +1,5 @@
 from rounds import tasks, transitions
-from rounds.models import Status
+from rounds.models import StageEvent, Status
 from rounds.stages import RUNNERS
 
 
@@ -15,6 +15,8 @@ def test_a_ring_for_a_stage_that_is_not_pending_does_nothing(campaign, claimed):
 
 def test_a_ring_for_a_stage_that_is_gone_does_nothing(db):
     tasks.run_stage(123456)
+
+    assert not StageEvent.objects.exists()
 
 
 def test_trainings_are_rung_for_on_their_own_queue(campaign, open_round, rings, django_capture_on_commit_callbacks):
